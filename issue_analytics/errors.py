@@ -1,0 +1,38 @@
+"""Every exception the package raises on purpose; each says what was found and what to do.
+
+All derive from :class:`IssueAnalyticsError`, a ``ValueError``, so one ``except`` catches what a user can mend.
+Anything else that escapes is a bug of ours.
+"""
+
+__all__ = [
+    "DatasetError",
+    "ExportError",
+    "FrameError",
+    "IssueAnalyticsError",
+    "LookaheadError",
+    "SettingsError",
+]
+
+
+class IssueAnalyticsError(ValueError):
+    """Base of all errors raised on purpose; the message is fit to be shown to a user as it is."""
+
+
+class ExportError(IssueAnalyticsError):
+    """An export as a whole cannot be read: no such file, truncated, binary, of no known format."""
+
+
+class FrameError(IssueAnalyticsError):
+    """A frame does not keep its contract: a column is missing, of another type, or holds impossible values."""
+
+
+class SettingsError(IssueAnalyticsError):
+    """A setting makes no sense: thresholds, a policy, an ``as_of`` without a zone or inside an hour."""
+
+
+class DatasetError(IssueAnalyticsError):
+    """A dataset or run folder is missing, incomplete, busy, or was written by a newer version."""
+
+
+class LookaheadError(IssueAnalyticsError):
+    """A limit was used for an hour that lies before the limit was made."""

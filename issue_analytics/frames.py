@@ -1,0 +1,102 @@
+"""The light side of the contracts: enumerations, and checks that load pandera only when first asked.
+
+``issue_analytics.schemas`` holds the contracts. This module lets every station of the path name one without paying for
+pandera at import time.
+"""
+
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import polars as pl
+
+from issue_analytics.errors import FrameError
+
+if TYPE_CHECKING:
+    from pandera.polars import DataFrameModel
+
+__all__ = ["CAUSES", "KEY", "PROVENANCES", "RULES", "VERDICTS", "FrameT", "check", "empty", "require"]
+
+FrameT = TypeVar("FrameT", pl.DataFrame, pl.LazyFrame)
+
+KEY: Final = ("project_id", "group_id")
+"""What identifies a group: ids of different projects may collide."""
+
+RULES: Final = ("new", "bursty", "spike", "fallback", "none")
+"""Which branch made a limit."""
+
+PROVENANCES: Final = ("algorithm", "velocity", "condition", "platform", "human", "incident", "injected")
+"""Where a label comes from; ``algorithm`` is upstream's own flag and so circular truth."""
+
+CAUSES: Final = ("forecast", "velocity", "condition", "platform")
+"""What made a recorded issue escalate."""
+
+VERDICTS: Final = ("caught", "duplicate", "false")
+"""What an alert turned out to be."""
+
+
+def _columns(contract: str) -> "tuple[type[DataFrameModel], dict[str, pl.DataType]]":
+    from issue_analytics import schemas
+
+    model: type[DataFrameModel] = getattr(schemas, contract)
+    return model, {name: column.dtype.type for name, column in model.to_schema().columns.items()}
+
+
+def require(frame: FrameT, contract: str) -> FrameT:
+    """Return the frame as it came, if it has the contract's columns with their types.
+
+    Works on lazy frames (nothing is collected); says nothing about values.
+
+    Raises:
+        FrameError: a column is missing or has another type; the message lists what there is.
+
+    >>> require(pl.DataFrame({"gid": [1]}), "Exposure")
+    Traceback (most recent call last):
+    issue_analytics.errors.FrameError: Exposure: no column project_id, group_id, start, end. Found: gid. ...
+    """
+    if not isinstance(frame, pl.DataFrame | pl.LazyFrame):
+        raise FrameError(f"{contract}: expected a polars frame, got {type(frame).__module__}.{type(frame).__name__}.")
+    found = frame.collect_schema()
+    wanted = _columns(contract)[1]
+    missing = [name for name in wanted if name not in found]
+    if missing:
+        raise FrameError(
+            f"{contract}: no column {', '.join(missing)}. Found: {', '.join(found) or 'no column at all'}. "
+            "Rename with .rename({'theirs': 'ours'}), or add the column."
+        )
+    wrong = [f"{name} is {found[name]}, not {dtype}" for name, dtype in wanted.items() if found[name] != dtype]
+    if wrong:
+        raise FrameError(f"{contract}: {'; '.join(wrong)}. Cast with .cast(...) first.")
+    return frame
+
+
+def check(frame: pl.DataFrame, contract: str) -> pl.DataFrame:
+    """Return the eager frame as it came, if every value keeps the contract.
+
+    Raises:
+        FrameError: the contract is broken; the message names each broken rule once.
+    """
+    from pandera.errors import SchemaErrors
+
+    require(frame, contract)
+    model, _ = _columns(contract)
+    try:
+        model.validate(frame, lazy=True)
+    except SchemaErrors as error:
+        broken = {
+            f"{failure['column']}: {failure['check']}"
+            for failures in (
+                *error.message.get("DATA", {}).values(),
+                *error.message.get("SCHEMA", {}).values(),
+            )
+            for failure in failures
+        }
+        raise FrameError(f"{contract}: {'; '.join(sorted(broken))} ({frame.height} rows looked at).") from None
+    return frame
+
+
+def empty(contract: str) -> pl.DataFrame:
+    """Return the contract's frame without rows.
+
+    >>> empty("Exposure").columns
+    ['project_id', 'group_id', 'start', 'end']
+    """
+    return pl.DataFrame(schema=_columns(contract)[1])

@@ -1,0 +1,229 @@
+"""The five thresholds, the named sets, and the constants that the published formula hard-codes."""
+
+import hashlib
+import json
+import math
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final, Self
+
+from issue_analytics.errors import SettingsError
+
+__all__ = [
+    "LOOSER",
+    "NAMED",
+    "PUBLISHED",
+    "STANDARD",
+    "TIGHTER",
+    "FormulaConstants",
+    "ThresholdVariables",
+    "load_thresholds",
+]
+
+
+def _number(name: str, value: object) -> int | float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise SettingsError(f"{name}: expected a number, got {value!r}.")
+    if not math.isfinite(value):
+        raise SettingsError(f"{name}: {value} is not a finite number.")
+    if value < 0:
+        raise SettingsError(f"{name}: {value} is negative; multipliers are 0 or more.")
+    return value
+
+
+def _known(cls: type, values: Mapping[str, object]) -> None:
+    names = [field.name for field in fields(cls)]  # type: ignore[arg-type] # always called with a dataclass
+    if unknown := [name for name in values if name not in names]:
+        raise SettingsError(f"no setting {', '.join(unknown)}. There are: {', '.join(names)}.")
+
+
+@dataclass(frozen=True, slots=True)
+class ThresholdVariables:
+    """The five variables of the spike limit; frozen, comparable, hashable.
+
+    Each is a finite number, 0 or more, an int or a float.
+
+    Args:
+        std_multiplier: standard deviations above the mean, in the spike factor ``(m + std_multiplier s) / m``.
+        min_spike_multiplier: the spike factor is at least this.
+        max_spike_multiplier: and at most this.
+        min_bursty_multiplier: the bursty factor, times the busiest hour, is at least this.
+        max_bursty_multiplier: and at most this. Above 5 it never acts: the formula's amplitude is 5.
+
+    Raises:
+        SettingsError: a value is negative, not finite or no number, or a minimum exceeds its maximum.
+
+    >>> STANDARD
+    ThresholdVariables(5, 5, 8, 2, 5)
+    >>> from dataclasses import replace
+    >>> replace(STANDARD, std_multiplier=4.5)
+    ThresholdVariables(4.5, 5, 8, 2, 5)
+    >>> ThresholdVariables(min_spike_multiplier=9)
+    Traceback (most recent call last):
+    issue_analytics.errors.SettingsError: min_spike_multiplier 9 is above max_spike_multiplier 8.
+    """
+
+    std_multiplier: int | float = 5
+    min_spike_multiplier: int | float = 5
+    max_spike_multiplier: int | float = 8
+    min_bursty_multiplier: int | float = 2
+    max_bursty_multiplier: int | float = 5
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            _number(field.name, getattr(self, field.name))
+        for kind in ("spike", "bursty"):
+            low, high = getattr(self, f"min_{kind}_multiplier"), getattr(self, f"max_{kind}_multiplier")
+            if low > high:
+                raise SettingsError(f"min_{kind}_multiplier {low} is above max_{kind}_multiplier {high}.")
+
+    def __repr__(self) -> str:
+        return f"ThresholdVariables({', '.join(str(value) for value in self.to_dict().values())})"
+
+    @property
+    def digest(self) -> str:
+        """Eight hex characters that stand for these values; the same on every machine, and for 5 and 5.0.
+
+        >>> STANDARD.digest == ThresholdVariables(5.0, 5, 8, 2, 5).digest
+        True
+        """
+        text = json.dumps([float(value) for value in self.to_dict().values()])
+        return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+    @property
+    def name(self) -> str | None:
+        """The name of the set if it is a named one (``"standard"``, ``"looser"``, ``"tighter"``), else None."""
+        return next((name for name, known in NAMED.items() if known == self), None)
+
+    def to_dict(self) -> dict[str, int | float]:
+        """The values by name, in the order of the upstream's positional sets."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, object]) -> Self:
+        """Build from values by name; a name left out takes its default, an unknown one is refused."""
+        _known(cls, values)
+        return cls(**{name: _number(name, value) for name, value in values.items()})
+
+    def to_json(self) -> str:
+        """One JSON object; ``from_json`` reads it back equal."""
+        return json.dumps(self.to_dict())
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Build from :meth:`to_json`.
+
+        Raises:
+            SettingsError: the text is not a JSON object of known settings.
+        """
+        try:
+            values = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise SettingsError(f"not JSON: {error}.") from None
+        if not isinstance(values, dict):
+            raise SettingsError('expected a JSON object such as {"std_multiplier": 5}.')
+        return cls.from_dict(values)
+
+    def to_toml(self) -> str:
+        """A TOML table ``[thresholds]``; :func:`load_thresholds` reads it back equal.
+
+        >>> print(STANDARD.to_toml().splitlines()[1])
+        std_multiplier = 5
+        """
+        return "[thresholds]\n" + "".join(f"{name} = {value}\n" for name, value in self.to_dict().items())
+
+    @classmethod
+    def from_toml(cls, text: str) -> Self:
+        """Build from :meth:`to_toml`, or from the same lines without the ``[thresholds]`` heading.
+
+        Raises:
+            SettingsError: the text is not TOML, or names an unknown setting.
+        """
+        try:
+            values = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise SettingsError(f"not TOML: {error}.") from None
+        table = values.get("thresholds", values)
+        if not isinstance(table, dict):
+            raise SettingsError("thresholds: expected a table such as [thresholds] with std_multiplier = 5.")
+        return cls.from_dict(table)
+
+
+STANDARD: Final = ThresholdVariables(5, 5, 8, 2, 5)
+"""What upstream runs with."""
+
+LOOSER: Final = ThresholdVariables(6, 5, 9, 2, 6)
+"""The looser set of the 2023 experiment. Most of its limits equal STANDARD's."""
+
+TIGHTER: Final = ThresholdVariables(4, 4, 7, 2, 4)
+"""The tighter set of the 2023 experiment."""
+
+NAMED: Final[Mapping[str, ThresholdVariables]] = MappingProxyType(
+    {"standard": STANDARD, "looser": LOOSER, "tighter": TIGHTER}
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FormulaConstants:
+    """What the published formula hard-codes outside the thresholds; to be varied in research only.
+
+    Args:
+        bursty_amplitude: 5 in ``5 e^(-0.65 cv)``.
+        bursty_rate: -0.65 in the same; at most 0.
+        new_multiplier: 10, the limit of a group on the ``new`` rule in units of its busiest hour.
+        window_hours: 168, the history a limit looks at, and the number of points below which a group is new; a
+            multiple of 24, so that every day of the week is there in whole days.
+        weekday_weight: 2, the weight of points on the day's own weekday in the weighted mean.
+
+    Raises:
+        SettingsError: a value is out of its range.
+    """
+
+    bursty_amplitude: int | float = 5
+    bursty_rate: float = -0.65
+    new_multiplier: int = 10
+    window_hours: int = 168
+    weekday_weight: int = 2
+
+    def __post_init__(self) -> None:
+        _number("bursty_amplitude", self.bursty_amplitude)
+        _number("-bursty_rate", -self.bursty_rate)
+        for name in ("new_multiplier", "window_hours", "weekday_weight"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise SettingsError(f"{name}: expected a whole number, 1 or more, got {value!r}.")
+        if self.window_hours % 24:
+            raise SettingsError(f"window_hours: {self.window_hours} is no multiple of 24.")
+
+
+PUBLISHED: Final = FormulaConstants()
+"""The constants as published."""
+
+
+def load_thresholds(name_or_path: str | Path) -> ThresholdVariables:
+    """Find thresholds by the name of a set, or read them from a ``.toml`` or ``.json`` file.
+
+    Raises:
+        SettingsError: no such set or file, or the file does not hold thresholds.
+
+    >>> load_thresholds("tighter")
+    ThresholdVariables(4, 4, 7, 2, 4)
+    """
+    if (known := NAMED.get(str(name_or_path).lower())) is not None:
+        return known
+    path = Path(name_or_path)
+    if path.suffix not in {".toml", ".json"}:
+        raise SettingsError(
+            f"{name_or_path}: no such set of thresholds. There are {', '.join(NAMED)}, or name a .toml or .json file."
+        )
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: cannot be read ({error}).") from None
+    try:
+        return ThresholdVariables.from_json(text) if path.suffix == ".json" else ThresholdVariables.from_toml(text)
+    except SettingsError as error:
+        raise SettingsError(f"{path}: {error}") from None
