@@ -11,6 +11,8 @@ import polars as pl
 from issue_analytics.errors import FrameError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from pandera.polars import DataFrameModel
 
 __all__ = ["CAUSES", "KEY", "PROVENANCES", "RULES", "VERDICTS", "FrameT", "check", "empty", "require"]
@@ -40,8 +42,8 @@ def _columns(contract: str) -> "tuple[type[DataFrameModel], dict[str, pl.DataTyp
     return model, {name: column.dtype.type for name, column in model.to_schema().columns.items()}
 
 
-def require(frame: FrameT, contract: str) -> FrameT:
-    """Return the frame as it came, if it has the contract's columns with their types.
+def require(frame: FrameT, contract: str, *, columns: "Collection[str] | None" = None) -> FrameT:
+    """Return the frame as it came, if it has the contract's columns (or those named) with their types.
 
     Works on lazy frames (nothing is collected); says nothing about values.
 
@@ -55,7 +57,7 @@ def require(frame: FrameT, contract: str) -> FrameT:
     if not isinstance(frame, pl.DataFrame | pl.LazyFrame):
         raise FrameError(f"{contract}: expected a polars frame, got {type(frame).__module__}.{type(frame).__name__}.")
     found = frame.collect_schema()
-    wanted = _columns(contract)[1]
+    wanted = {name: dtype for name, dtype in _columns(contract)[1].items() if columns is None or name in columns}
     missing = [name for name in wanted if name not in found]
     if missing:
         raise FrameError(

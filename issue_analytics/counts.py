@@ -1,0 +1,126 @@
+"""Occurrences to hourly counts, and hourly counts to the dense panel that the kernels work on."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from issue_analytics.errors import SettingsError
+from issue_analytics.frames import KEY, FrameT, require
+
+__all__ = ["HOUR", "Panel", "hourly_counts", "panels", "span", "whole_hour"]
+
+HOUR = timedelta(hours=1)
+
+PANEL_CELLS = 2**23
+"""Cells of one panel: 64 MB, so that any number of groups over any number of years fits in memory block by block."""
+
+
+def hourly_counts(occurrences: FrameT) -> FrameT:
+    """Count occurrences per group and clock hour.
+
+    One row of the result is a group and an hour with at least one occurrence (contract ``HourlyCounts``), in the order
+    of group and hour; silent hours have no row. Lazy in, lazy out.
+
+    Raises:
+        FrameError: the frame is no frame of occurrences.
+
+    >>> occurrences = pl.DataFrame({"project_id": [1, 1, 1], "group_id": [7, 7, 7], "detected_at": [
+    ...     datetime(2026, 1, 5, 9, 1, tzinfo=UTC), datetime(2026, 1, 5, 9, 59, tzinfo=UTC),
+    ...     datetime(2026, 1, 5, 12, 0, tzinfo=UTC)]})
+    >>> hourly_counts(occurrences).select(pl.col("hour").dt.hour(), "count").rows()
+    [(9, 2), (12, 1)]
+    """
+    require(occurrences, "Occurrences", columns=(*KEY, "detected_at"))
+    return (
+        occurrences.group_by(*KEY, hour=pl.col("detected_at").dt.truncate("1h"))
+        # pl.len() is unsigned: 1 - 5 would be four thousand million
+        .agg(count=pl.len().cast(pl.Int64))
+        .sort(*KEY, "hour")
+    )
+
+
+def whole_hour(name: str, at: datetime) -> datetime:
+    """Return ``at`` in UTC if it has a zone and is the start of an hour.
+
+    Raises:
+        SettingsError: it has no zone, or lies inside an hour: hourly counts cannot be cut there.
+
+    >>> whole_hour("as_of", datetime(2026, 1, 5, 9, 30, tzinfo=UTC))
+    Traceback (most recent call last):
+    issue_analytics.errors.SettingsError: as_of: 2026-01-05T09:30:00+00:00 lies inside an hour; hourly counts ...
+    """
+    if not isinstance(at, datetime):
+        raise SettingsError(f"{name}: expected a datetime, got {at!r}.")
+    if at.tzinfo is None:
+        raise SettingsError(f"{name}: {at.isoformat()} has no time zone; write datetime(..., tzinfo=timezone.utc).")
+    at = at.astimezone(UTC)
+    if at != at.replace(minute=0, second=0, microsecond=0):
+        raise SettingsError(
+            f"{name}: {at.isoformat()} lies inside an hour; hourly counts can only be cut on the hour (UTC)."
+        )
+    return at
+
+
+def span(counts: pl.DataFrame) -> tuple[datetime, datetime] | None:
+    """First hour of the counts and the end of the last one, or None where there are no counts."""
+    first, last = counts.select(pl.col("hour").min().alias("first"), pl.col("hour").max().alias("last")).row(0)
+    return None if first is None else (first, last + HOUR)
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """Counts of some groups over a run of hours, silence as 0.
+
+    Attributes:
+        groups: project_id and group_id, one row per row of ``counts``, sorted.
+        start: the hour of the first column, UTC.
+        counts: occurrences per group and hour, ``int64``, shape (groups, hours).
+        first: column of each group's first known hour, known before ``start`` or not (then negative).
+    """
+
+    groups: pl.DataFrame
+    start: datetime
+    counts: npt.NDArray[np.int64]
+    first: npt.NDArray[np.int64]
+
+
+def panels(counts: pl.DataFrame, start: datetime, end: datetime, *, cells: int = PANEL_CELLS) -> Iterator[Panel]:
+    """Cut hourly counts into dense panels over [start, end), a block of groups at a time.
+
+    Every group with a row before ``end`` is in exactly one panel; rows outside [start, end) only tell that the group
+    is known. Panels come in the order of the groups' keys, whatever the order of the rows.
+
+    >>> counts = pl.DataFrame({"project_id": [1, 1], "group_id": [7, 7], "count": [2, 3], "hour": [
+    ...     datetime(2026, 1, 5, 9, tzinfo=UTC), datetime(2026, 1, 5, 11, tzinfo=UTC)]})
+    >>> [panel] = panels(counts, datetime(2026, 1, 5, 9, tzinfo=UTC), datetime(2026, 1, 5, 13, tzinfo=UTC))
+    >>> panel.counts.tolist()
+    [[2, 0, 3, 0]]
+    """
+    hours = (end - start) // HOUR
+    column = ((pl.col("hour") - start).dt.total_hours()).alias("column")
+    known = counts.lazy().filter(pl.col("hour") < end)
+    groups, rows = pl.collect_all(
+        [
+            known.group_by(KEY).agg(first=column.min()).sort(KEY),
+            known.filter(pl.col("hour") >= start).select(*KEY, column, "count"),
+        ]
+    )
+    rows = (
+        rows.lazy()
+        .join(groups.lazy().select(*KEY, code=pl.int_range(pl.len())), on=KEY)
+        .select("code", "column", "count")
+        .sort("code")
+        .collect()
+    )
+    code, hour, count = (rows[name].to_numpy() for name in ("code", "column", "count"))
+    block = max(1, cells // max(1, hours))
+    for low in range(0, groups.height, block):
+        part = groups[low : low + block]
+        inside = slice(*np.searchsorted(code, [low, low + part.height]).tolist())
+        dense = np.zeros((part.height, hours), dtype=np.int64)
+        dense[code[inside] - low, hour[inside]] = count[inside]
+        yield Panel(part.select(KEY), start, dense, part["first"].to_numpy())
