@@ -35,7 +35,7 @@ def _number(name: str, value: object) -> int | float:
 
 
 def _known(cls: type, values: Mapping[str, object]) -> None:
-    names = [field.name for field in fields(cls)]  # type: ignore[arg-type] # always called with a dataclass
+    names = [field.name for field in fields(cls)]
     if unknown := [name for name in values if name not in names]:
         raise SettingsError(f"no setting {', '.join(unknown)}. There are: {', '.join(names)}.")
 

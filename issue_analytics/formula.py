@@ -1,0 +1,123 @@
+"""The spike limit of one group: the definition, in plain and exact arithmetic.
+
+The formula is the one published with the upstream's description of its escalation algorithm. For a window of n hourly
+counts with mean m, sample standard deviation s, cv = s / m::
+
+    n = 0 or all zero    no limit                                                        rule "none"
+    n < 168              10 x max                                                        rule "new"
+    otherwise            bursty = max x min(max(min_bursty, 5 e^(-0.65 cv)), max_bursty)
+                         spike  = weighted mean + m x min(max((m + std s) / m, min_spike), max_spike)
+                         limit  = int(max(bursty, spike))                                rule "bursty" or "spike"
+
+The weighted mean counts points on the forecast day's weekday twice. A limit is a number of events per **clock hour**.
+Mean and variance are rational and correctly rounded (`statistics` on integers); what follows is IEEE double arithmetic
+in the order written above.
+"""
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from issue_analytics.errors import FrameError
+from issue_analytics.frames import RULES
+from issue_analytics.thresholds import PUBLISHED, STANDARD, FormulaConstants, ThresholdVariables
+
+__all__ = ["BURSTY", "NEW", "NONE", "SPIKE", "generate_issue_forecast", "limit_of_one"]
+
+NEW: Final = RULES.index("new")
+BURSTY: Final = RULES.index("bursty")
+SPIKE: Final = RULES.index("spike")
+NONE: Final = RULES.index("none")
+
+
+def limit_of_one(
+    points: Sequence[int],
+    weekdays: Sequence[int],
+    day: int,
+    thresholds: ThresholdVariables,
+    constants: FormulaConstants,
+    *,
+    new: bool,
+) -> tuple[int | None, int]:
+    """The limit and rule for a day of the week (Monday 0); ``points`` and ``weekdays`` may differ in length."""
+    busiest = max(points, default=0)
+    if busiest == 0:
+        return None, NONE
+    if new:
+        return constants.new_multiplier * busiest, NEW
+    mean = sum(points) / len(points)  # integers: Python's division is correctly rounded
+    deviation = statistics.stdev(points)  # exact variance, correctly rounded root
+    decay = constants.bursty_amplitude * math.exp(constants.bursty_rate * (deviation / mean))
+    bursty = busiest * min(max(thresholds.min_bursty_multiplier, decay), thresholds.max_bursty_multiplier)
+    weights = [constants.weekday_weight if weekday == day else 1 for weekday in weekdays]
+    weighted = sum(point * weight for point, weight in zip(points, weights, strict=False)) / sum(weights[: len(points)])
+    factor = (mean + thresholds.std_multiplier * deviation) / mean
+    factor = min(max(factor, thresholds.min_spike_multiplier), thresholds.max_spike_multiplier)
+    spike = weighted + mean * factor
+    return (int(bursty), BURSTY) if bursty >= spike else (int(spike), SPIKE)
+
+
+def generate_issue_forecast(
+    data: Mapping[str, Sequence[Any]],
+    start_time: datetime,
+    alg_params: ThresholdVariables = STANDARD,
+    *,
+    days: int = 14,
+    constants: FormulaConstants = PUBLISHED,
+) -> list[dict[str, str | int]]:
+    """Forecast the daily limits of one group, as the upstream's function of this purpose is published to do.
+
+    Args:
+        data: ``{"intervals": [ISO stamp, ...], "data": [count, ...]}``. The points are taken as given: a zero is a
+            point, and only the number of counts decides whether the group is new. The two lists may differ in length;
+            stamps serve for weekdays only, each in its own offset.
+        start_time: the first day forecast; only its date is used.
+        alg_params: the five thresholds.
+        days: how many days to forecast.
+        constants: the constants of the formula.
+
+    Returns:
+        One ``{"forecasted_date": "YYYY-MM-DD", "forecasted_value": events per hour}`` for each day; an empty list if
+        there are no counts or all are zero.
+
+    Raises:
+        FrameError: a list is missing, a count is no whole number or negative, or a stamp cannot be read.
+
+    >>> from datetime import UTC
+    >>> hours = [f"2026-01-05T{hour:02}:00:00+00:00" for hour in range(24)]
+    >>> generate_issue_forecast({"intervals": hours, "data": [3] * 24}, datetime(2026, 1, 6, tzinfo=UTC))[0]
+    {'forecasted_date': '2026-01-06', 'forecasted_value': 30}
+    """
+    if missing := [name for name in ("intervals", "data") if name not in data]:
+        raise FrameError(
+            f"no {' and no '.join(missing)}. Expected {{'intervals': [stamp, ...], 'data': [count, ...]}}."
+        )
+    points, stamps = list(data["data"]), list(data["intervals"])
+    for point in points:
+        if isinstance(point, bool) or not isinstance(point, int) or point < 0:
+            raise FrameError(f"data: {point!r} is no count; expected whole numbers, 0 or more.")
+    if not points or not stamps:
+        return []
+    try:
+        weekdays = [datetime.fromisoformat(stamp).weekday() for stamp in stamps]
+    except (TypeError, ValueError):
+        wrong = next(stamp for stamp in stamps if not _is_stamp(stamp))
+        raise FrameError(f"intervals: {wrong!r} is no ISO stamp such as '2026-01-05T23:00:00+00:00'.") from None
+    result: list[dict[str, str | int]] = []
+    for ahead in range(days):
+        at = start_time + timedelta(days=ahead)
+        new = len(points) < constants.window_hours
+        limit, _ = limit_of_one(points, weekdays, at.weekday(), alg_params, constants, new=new)
+        if limit is not None:
+            result.append({"forecasted_date": at.strftime("%Y-%m-%d"), "forecasted_value": limit})
+    return result
+
+
+def _is_stamp(stamp: object) -> bool:
+    try:
+        datetime.fromisoformat(stamp)  # type: ignore[arg-type] # a wrong type is one of the answers
+    except (TypeError, ValueError):
+        return False
+    return True
