@@ -78,7 +78,8 @@ class Panel:
     Attributes:
         groups: project_id and group_id, one row per row of ``counts``, sorted.
         start: the hour of the first column, UTC.
-        counts: occurrences per group and hour, ``int64``, shape (groups, hours).
+        counts: occurrences per group and hour, ``int64``, shape (groups, hours), in Fortran order: an hour of all
+            groups lies in one piece, so that sums over a window are sums of whole rows of memory.
         first: column of each group's first known hour, known before ``start`` or not (then negative).
     """
 
@@ -121,6 +122,6 @@ def panels(counts: pl.DataFrame, start: datetime, end: datetime, *, cells: int =
     for low in range(0, groups.height, block):
         part = groups[low : low + block]
         inside = slice(*np.searchsorted(code, [low, low + part.height]).tolist())
-        dense = np.zeros((part.height, hours), dtype=np.int64)
+        dense = np.zeros((part.height, hours), dtype=np.int64, order="F")
         dense[code[inside] - low, hour[inside]] = count[inside]
         yield Panel(part.select(KEY), start, dense, part["first"].to_numpy())

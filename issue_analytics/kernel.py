@@ -27,8 +27,8 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
-BLOCK_CELLS: Final = 2**17
-"""Cells the kernel works on at a time: 1 MB, which stays in a core's cache."""
+BLOCK_CELLS: Final = 2**20
+"""Cells the kernel works on at a time: 8 MB stays in the cache, and the cost of a numpy call is spread over many groups."""
 
 _ULPS: Final = 8 * float(np.finfo(np.float64).eps)
 """Relative error that the exponential of one library may have against another's, with a wide margin."""
@@ -36,55 +36,71 @@ _ULPS: Final = 8 * float(np.finfo(np.float64).eps)
 
 @dataclass(frozen=True, slots=True)
 class _Windows:
-    """Sums over the window before each moment; int64 arrays of shape (groups, moments)."""
+    """Sums over the window before each moment; int64 arrays of shape (moments, groups)."""
 
-    points: Ints  # hours with a count above 0
+    quietest: Ints
+    busiest: Ints
     total: Ints
     squares: Ints
-    busiest: Ints
-    weekday_total: Ints  # (groups, moments, 7), Monday first
+    on_weekday: Ints  # (days, moments, groups): the part of the total on the weekday forecast
 
 
-def _windows(counts: Ints, ends: Ints, midnight: int, monday: int, hours: int) -> _Windows:
-    """Sum ``counts`` over the ``hours`` columns before each of ``ends``.
+def _windows(counts: Ints, ends: Ints, calendar: "_Calendar", weekday: Ints, hours: int) -> _Windows:
+    """Sum ``counts`` over the ``hours`` rows before each of ``ends``.
 
-    Columns are first reduced to chunks that cross neither a midnight nor an end (whole days where limits are made at
+    Rows are first reduced to chunks that cross neither a midnight nor an end (whole days where limits are made at
     midnight), so that a moment costs a few additions and not 168.
 
     Args:
-        counts: (groups, columns).
-        ends: columns at which a window ends, exclusive; each at least ``hours``.
-        midnight: the column of some midnight.
-        monday: weekday of the day that begins there, Monday 0.
+        counts: (columns of the panel, groups).
+        ends: where windows end, exclusive; each at least ``hours``.
+        calendar: where days begin.
+        weekday: (moments, days), the weekday of each day forecast.
         hours: length of the window.
     """
-    chunk = math.gcd(24, hours, *(ends - midnight).tolist())
-    offset = midnight % chunk
-    low = offset + (int(ends.min()) - hours - offset) // chunk * chunk
-    high = int(ends.max())
-    cut = counts[:, low:high].reshape(counts.shape[0], (high - low) // chunk, chunk)
-    chunk_points = np.count_nonzero(cut, axis=2)
-    chunk_total = cut.sum(axis=2)
-    chunk_squares = np.einsum("gkc,gkc->gk", cut, cut)
-    chunk_busiest = cut.max(axis=2)
-    weekday = ((low + chunk * np.arange(cut.shape[1]) - midnight) // 24 + monday) % 7
-
+    chunk = math.gcd(24, hours, *(ends - calendar.midnight).tolist())
+    low, high = int(ends.min()) - hours, int(ends.max())
+    cut = counts[low:high].reshape((high - low) // chunk, chunk, counts.shape[1])
     width = hours // chunk
-    last = (ends - low) // chunk  # index of the first chunk after the window
+    last = (ends - low) // chunk  # the chunk after each window
 
-    def over_window(chunks: Ints) -> Ints:
-        running = np.zeros((chunks.shape[0], chunks.shape[1] + 1), dtype=np.int64)
-        np.cumsum(chunks, axis=1, out=running[:, 1:])
-        return running[:, last] - running[:, last - width]
+    running = np.zeros((cut.shape[0] + 1, counts.shape[1]), dtype=np.int64)
+    np.cumsum(cut.sum(axis=1), axis=0, out=running[1:])
+    squares = np.zeros_like(running)
+    np.cumsum(np.einsum("kcg,kcg->kg", cut, cut), axis=0, out=squares[1:])
 
-    busiest = np.lib.stride_tricks.sliding_window_view(chunk_busiest, width, axis=1)[:, last - width].max(axis=2)
+    def windows_of(chunks: Ints) -> Ints:
+        return np.lib.stride_tricks.sliding_window_view(chunks, width, axis=0)[last - width]
+
+    # the hours of one weekday in a window: whole days, the first and the last perhaps cut
+    on_weekday = np.zeros((weekday.shape[1], ends.size, counts.shape[1]), dtype=np.int64)
+    today = ends - (ends - calendar.midnight) % 24
+    day = today[:, None] - 24 * ((calendar.weekday(today)[:, None] - weekday) % 7)
+    for weeks_back in range(hours // 168 + 2):
+        start, end = (
+            (np.clip(day - 168 * weeks_back + edge, ends[:, None] - hours, ends[:, None]) - low) // chunk
+            for edge in (0, 24)
+        )
+        if (end > start).any():
+            on_weekday += running[end.T] - running[start.T]
     return _Windows(
-        points=over_window(chunk_points),
-        total=over_window(chunk_total),
-        squares=over_window(chunk_squares),
-        busiest=busiest,
-        weekday_total=np.stack([over_window(chunk_total * (weekday == day)) for day in range(7)], axis=2),
+        quietest=windows_of(cut.min(axis=1)).min(axis=2),
+        busiest=windows_of(cut.max(axis=1)).max(axis=2),
+        total=running[last] - running[last - width],
+        squares=squares[last] - squares[last - width],
+        on_weekday=on_weekday,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Calendar:
+    """Where days begin in the columns of a panel."""
+
+    midnight: int  # the column of the first midnight
+    first: int  # the weekday that begins there, Monday 0
+
+    def weekday(self, column: Ints) -> Ints:
+        return ((column - self.midnight) // 24 + self.first) % 7
 
 
 def _root_of_ratio(numerator: Ints, denominator: int) -> tuple[Floats, Bools]:
@@ -154,90 +170,85 @@ def limits_on(
     if int(ends.min()) < hours or int(ends.max()) > panel.counts.shape[1]:
         raise SettingsError("a window reaches outside the panel.")
     midnight = -panel.start.hour % 24
-    monday = (panel.start + midnight * HOUR).weekday()
-    weekday = np.array([[(at.weekday() + ahead) % 7 for ahead in range(days)] for at in as_of])
-    limit = np.empty((panel.counts.shape[0], ends.size, days), dtype=np.int64)
+    calendar = _Calendar(midnight, (panel.start + midnight * HOUR).weekday())
+    # the days of the second week repeat those of the first
+    week = min(days, 7)
+    weekday = np.array([[(at.weekday() + ahead) % 7 for ahead in range(week)] for at in as_of])
+    limit = np.empty((days, ends.size, panel.counts.shape[0]), dtype=np.int64)
     rule = np.empty(limit.shape, dtype=np.uint8)
     block = max(1, BLOCK_CELLS // panel.counts.shape[1])
     for low in range(0, panel.counts.shape[0], block):
-        part = slice(low, low + block)
-        counts = panel.counts[part]
-        windows = _windows(counts, ends, midnight, monday, hours)
+        counts = panel.counts[low : low + block].T
+        windows = _windows(counts, ends, calendar, weekday, hours)
         if new is not None:
-            is_new = new[part]
+            is_new = new[low : low + block].T
         elif buckets == "sparse":
-            is_new = windows.points < hours
+            is_new = windows.quietest == 0
         else:
-            is_new = np.zeros(windows.points.shape, dtype=np.bool_)
-        limit[part], rule[part], doubt = _limits(
-            windows, ends, midnight, monday, weekday, is_new, thresholds, constants
-        )
-        for row, moment in np.argwhere(doubt).tolist():
-            points = counts[row, ends[moment] - hours : ends[moment]].tolist()
-            weekdays = [((hour - midnight) // 24 + monday) % 7 for hour in range(ends[moment] - hours, ends[moment])]
-            for ahead in range(days):
-                day = int(weekday[moment, ahead])
-                value, limit_rule = limit_of_one(points, weekdays, day, thresholds, constants, new=False)
-                limit[low + row, moment, ahead] = value or 0
-                rule[low + row, moment, ahead] = limit_rule
-    return limit, rule
+            is_new = np.zeros(windows.total.shape, dtype=np.bool_)
+        in_week, rule_in_week, doubt = _limits(windows, ends, calendar, weekday, is_new, thresholds, constants)
+        for moment, group in np.argwhere(doubt).tolist():
+            window = np.arange(ends[moment] - hours, ends[moment])
+            points, on = counts[window, group].tolist(), calendar.weekday(window).tolist()
+            for ahead in range(week):
+                value, branch = limit_of_one(points, on, int(weekday[moment, ahead]), thresholds, constants, new=False)
+                in_week[ahead, moment, group] = value or 0
+                rule_in_week[ahead, moment, group] = branch
+        for ahead in range(days):
+            limit[ahead, :, low : low + block] = in_week[ahead % 7]
+            rule[ahead, :, low : low + block] = rule_in_week[ahead % 7]
+    return limit.transpose(2, 1, 0), rule.transpose(2, 1, 0)
 
 
 def _limits(
     windows: _Windows,
     ends: Ints,
-    midnight: int,
-    monday: int,
+    calendar: _Calendar,
     weekday: Ints,
     is_new: Bools,
     thresholds: ThresholdVariables,
     constants: FormulaConstants,
 ) -> tuple[Ints, npt.NDArray[np.uint8], Bools]:
-    """The formula on sums: limits, rules, and which (group, moment) the exact definition has to settle."""
+    """The formula on sums: limits and rules (days, moments, groups), and where the exact definition has to settle."""
     n = constants.window_hours
     silent = windows.busiest == 0
-    open_ = ~silent & ~is_new
     # the variance's numerator, n x squares - total^2, is exact in int64 below this; busier groups are settled exactly
-    huge = open_ & (windows.busiest >= math.isqrt(2**63 - 1) // n)
-    usable = open_ & ~huge
+    huge = ~is_new & (windows.busiest >= math.isqrt(2**63 - 1) // n)
+    usable = ~silent & ~is_new & ~huge
     total = np.where(usable, windows.total, n)
     mean = total / n
-    numerator = np.where(usable, n * np.where(usable, windows.squares, 0) - total * total, 0)
+    numerator = np.where(usable, n * windows.squares - total * total, 0)
     deviation, doubt = _root_of_ratio(numerator, n * (n - 1))
     decay = constants.bursty_amplitude * np.exp(constants.bursty_rate * (deviation / mean))
     clipped = np.minimum(np.maximum(thresholds.min_bursty_multiplier, decay), thresholds.max_bursty_multiplier)
     bursty = windows.busiest * clipped
     factor = (mean + thresholds.std_multiplier * deviation) / mean
     factor = np.minimum(np.maximum(factor, thresholds.min_spike_multiplier), thresholds.max_spike_multiplier)
-
-    hours_on = _hours_on(ends, midnight, monday, weekday, n)
-    on_weekday = np.take_along_axis(windows.weekday_total, weekday[None, :, :], axis=2)
     extra = constants.weekday_weight - 1
-    weighted = (total[:, :, None] + extra * on_weekday) / (n + extra * hours_on)[None, :, :]
-    spike = weighted + (mean * factor)[:, :, None]
+    weights = n + extra * _hours_on(ends, calendar, weekday, n)
+    spike = (total + extra * windows.on_weekday) / weights.T[:, :, None] + mean * factor
 
-    value = np.maximum(bursty[:, :, None], spike)
-    limit = np.where(usable[:, :, None], value, 0.0).astype(np.int64)  # truncates, as int() does
-    rule = np.where(bursty[:, :, None] >= spike, BURSTY, SPIKE).astype(np.uint8)
+    limit = np.maximum(bursty, spike).astype(np.int64)  # truncates, as int() does
+    rule = np.where(bursty >= spike, BURSTY, SPIKE).astype(np.uint8)
 
     # where the exponential acts and its last bit may decide: at an integer, or between the two branches
     tolerance = _ULPS * bursty
+    acts = np.abs(decay - clipped) <= _ULPS * clipped
     near = np.abs(bursty - np.rint(bursty)) <= tolerance
-    tied = (np.abs(bursty[:, :, None] - spike) <= tolerance[:, :, None]).any(axis=2)
-    doubt |= (near | tied) & (decay >= clipped * (1 - _ULPS)) & (decay <= clipped * (1 + _ULPS))
+    tied = (np.abs(bursty - spike) <= tolerance).any(axis=0)
+    doubt |= acts & (near | tied)
 
-    limit = np.where(is_new[:, :, None], constants.new_multiplier * windows.busiest[:, :, None], limit)
-    rule[is_new] = NEW
-    rule[silent] = NONE
-    limit[silent] = 0
+    limit = np.where(is_new, constants.new_multiplier * windows.busiest, limit)
+    rule[:, is_new] = NEW
+    rule[:, silent] = NONE
+    limit[:, silent] = 0
     return limit, rule, (doubt & usable) | huge
 
 
-def _hours_on(ends: Ints, midnight: int, monday: int, weekday: Ints, hours: int) -> Ints:
+def _hours_on(ends: Ints, calendar: _Calendar, weekday: Ints, hours: int) -> Ints:
     """How many hours of each window lie on the weekday asked for; 24 for every day when the window is a week."""
     if hours % 168 == 0:
         return np.full(weekday.shape, hours // 7, dtype=np.int64)
-    back = np.arange(-hours, 0)
-    days = ((ends[:, None] + back[None, :] - midnight) // 24 + monday) % 7
-    on: Ints = np.count_nonzero(days[:, None, :] == weekday[:, :, None], axis=2)
-    return on
+    on = calendar.weekday(ends[:, None] + np.arange(-hours, 0))
+    count: Ints = np.count_nonzero(on[:, None, :] == weekday[:, :, None], axis=2)
+    return count
