@@ -28,7 +28,7 @@ Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
 BLOCK_CELLS: Final = 2**20
-"""Cells the kernel works on at a time: 8 MB stays in the cache, and the cost of a numpy call is spread over many groups."""
+"""Cells the kernel works on at a time: 8 MB stay in the cache and spread the cost of a numpy call over many groups."""
 
 _ULPS: Final = 8 * float(np.finfo(np.float64).eps)
 """Relative error that the exponential of one library may have against another's, with a wide margin."""

@@ -54,7 +54,7 @@ class HourlyCounts(pa.DataFrameModel):
     project_id: pl.Int64 = Field(ge=0)
     group_id: pl.Int64 = Field(ge=0)
     hour: Annotated[pl.Datetime, "us", "UTC"] = Field(description="start of the hour, UTC")
-    count: pl.Int64 = Field(ge=0, description="occurrences in [hour, hour + 1 h)")
+    count: pl.Int64 = Field(ge=0, le=10**15, description="occurrences in [hour, hour + 1 h)")
 
     class Config:
         """A group has one row per hour."""
@@ -103,18 +103,20 @@ class Escalations(pa.DataFrameModel):
 
 
 class Exposure(pa.DataFrameModel):
-    """One row is a span [start, end) in which a group could have escalated; outside it nothing is known."""
+    """One row is a span [start, end) in which a group could have escalated; outside its spans nothing is known."""
 
     project_id: pl.Int64 = Field(ge=0)
     group_id: pl.Int64 = Field(ge=0)
     start: Annotated[pl.Datetime, "us", "UTC"]
-    end: Annotated[pl.Datetime, "us", "UTC"]
+    end: Annotated[pl.Datetime, "us", "UTC"] = Field(
+        nullable=True, description="null: still open at the end of the data"
+    )
 
     @pa.dataframe_check
     @classmethod
     def ends_after_start(cls, data: pa.PolarsData) -> pl.LazyFrame:
         """A span has a positive length."""
-        return data.lazyframe.select(pl.col("end") > pl.col("start"))
+        return data.lazyframe.select((pl.col("end") > pl.col("start")).fill_null(value=True))
 
 
 class Limits(pa.DataFrameModel):

@@ -1,0 +1,8 @@
+"""Labels and exposure, the replay of a setting over the past, its scores, and runs on disk."""
+
+from issue_analytics.backtest.judge import backtest
+from issue_analytics.backtest.labels import label_escalations
+from issue_analytics.backtest.policy import EVERY_HOUR, Matching, Policy
+from issue_analytics.backtest.result import BacktestResult
+
+__all__ = ["EVERY_HOUR", "BacktestResult", "Matching", "Policy", "backtest", "label_escalations"]

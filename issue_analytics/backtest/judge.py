@@ -1,0 +1,127 @@
+"""Replay the limits over the past and hold them against what really escalated."""
+
+from datetime import timedelta
+
+import polars as pl
+
+from issue_analytics.backtest.matching import episodes, match, windows_of
+from issue_analytics.backtest.policy import EVERY_HOUR, Matching, Policy
+from issue_analytics.backtest.result import BacktestResult
+from issue_analytics.backtest.spans import Silence, clip, inside, observed, whole_hours
+from issue_analytics.backtest.tally import tally
+from issue_analytics.counts import HOUR, span
+from issue_analytics.detection import detect
+from issue_analytics.errors import FrameError, SettingsError
+from issue_analytics.forecast import forecast_schedule
+from issue_analytics.frames import KEY, check, empty
+from issue_analytics.kernel import Buckets
+from issue_analytics.thresholds import PUBLISHED, STANDARD, FormulaConstants, ThresholdVariables
+
+__all__ = ["backtest"]
+
+
+def backtest(
+    counts: pl.DataFrame | pl.LazyFrame,
+    escalations: pl.DataFrame | pl.LazyFrame | None = None,
+    *,
+    exposure: pl.DataFrame | pl.LazyFrame | None = None,
+    silence: Silence = "implied",
+    thresholds: ThresholdVariables = STANDARD,
+    policy: Policy = EVERY_HOUR,
+    buckets: Buckets = "sparse",
+    matching: Matching | None = None,
+    first_seen: pl.DataFrame | None = None,
+    constants: FormulaConstants = PUBLISHED,
+) -> BacktestResult:
+    """Judge one setting on a history: make the limits as they would have been made, and compare.
+
+    Limits are made on the policy's schedule, each from the 168 hours before it and from nothing later. Every exposed
+    hour is compared with the limit in force; the first refresh that has 168 hours of data behind it opens the judging,
+    so that no limit is made from a history that was cut off.
+
+    Args:
+        counts: contract ``HourlyCounts``.
+        escalations: contract ``Escalations``; None where nothing is known: then recall and precision are null and
+            every alert counts as false, which is to say as burden.
+        exposure: contract ``Exposure``; None takes every group as watched from its first hour on, in the sense of
+            ``silence``.
+        silence: what a missing hour means where ``exposure`` is None. ``"implied"``: the counts cover one common span,
+            and a missing hour is a silent one (event logs). ``"recorded"``: silent hours are rows with count 0, and
+            each group was observed from its own first to its own last row only.
+        thresholds: the five thresholds.
+        policy: when limits are refreshed.
+        buckets: as in :func:`~issue_analytics.forecast.forecast`.
+        matching: when an alert and an escalation are about the same thing; default ``Matching()``.
+        first_seen: group_id, first_seen; only used when dense.
+        constants: the constants of the formula.
+
+    Returns:
+        The result, see :class:`BacktestResult`.
+
+    Raises:
+        FrameError: a frame breaks its contract, or the counts are too short to judge a single hour.
+        SettingsError: a setting makes no sense.
+
+    >>> from datetime import UTC, datetime
+    >>> start = datetime(2026, 1, 5, tzinfo=UTC)
+    >>> busy = [(1, 7, start + hour * HOUR, 90 if hour == 200 else 3) for hour in range(240)]
+    >>> counts = pl.DataFrame(busy, schema=["project_id", "group_id", "hour", "count"], orient="row")
+    >>> result = backtest(counts)
+    >>> result.alerts.select("count", "limit", "rule").rows()
+    [(90, 18, 'spike')]
+    """
+    if silence not in ("implied", "recorded"):
+        raise SettingsError(f"silence: {silence!r} is neither 'implied' nor 'recorded'.")
+    matching = matching or Matching()
+    counts = check(_eager(counts), "HourlyCounts")
+    escalations = check(_eager(escalations), "Escalations") if escalations is not None else empty("Escalations")
+    ends = span(counts)
+    window = timedelta(hours=constants.window_hours)
+    first = policy.moments(ends[0] + window, ends[1]) if ends else []
+    if ends is None or not first:
+        length = (ends[1] - ends[0]) if ends else timedelta(0)
+        raise FrameError(
+            f"HourlyCounts: {length / HOUR:.0f} hours are too few to judge any: limits look back "
+            f"{constants.window_hours} hours, and the next refresh (every {policy.every}) must lie in the data."
+        )
+    if exposure is None:
+        spans = observed(counts, silence, policy, window, ends)
+    else:
+        spans = check(_eager(exposure), "Exposure").select(*KEY, "start", "end")
+    spans = whole_hours(clip(spans, first[0], ends[1]))
+    judged = spans.select(KEY).unique()
+    counts = counts.select(*KEY, "hour", "count")
+    history = counts.join(judged, on=KEY, how="semi")
+
+    limits = forecast_schedule(
+        history,
+        policy.moments(first[0], ends[1]),
+        thresholds=thresholds,
+        buckets=buckets,
+        days=policy.days,
+        first_seen=first_seen,
+        constants=constants,
+    )
+    watched = inside(history, spans)
+    crossings = detect(watched, limits, crossings="all")
+    alerts = episodes(crossings, matching)
+    windows = windows_of(escalations, matching)
+    alerts, matches = match(alerts, crossings, windows, spans, watched, limits)
+    return BacktestResult(
+        thresholds=thresholds,
+        policy=policy,
+        buckets=buckets,
+        matching=matching,
+        counts=counts,
+        exposure=spans,
+        escalations=escalations,
+        limits=limits,
+        crossings=crossings,
+        alerts=alerts,
+        matches=matches,
+        groups=tally(history, watched, spans, limits, alerts, matches, windows),
+    )
+
+
+def _eager(frame: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
+    return frame.collect() if isinstance(frame, pl.LazyFrame) else frame

@@ -1,0 +1,84 @@
+"""What really happened: escalations and exposure from recorded status changes."""
+
+from datetime import timedelta
+from typing import Final
+
+import polars as pl
+
+from issue_analytics.frames import KEY, FrameT, require
+
+__all__ = ["STATUS_KINDS", "label_escalations"]
+
+STATUS_KINDS: Final = (
+    "archived_forever",
+    "archived_until_condition_met",
+    "archived_until_escalating",
+    "deleted",
+    "escalating",
+    "merged",
+    "new",
+    "ongoing",
+    "regressed",
+    "resolved",
+    "unmerged",
+    "unresolved",
+)
+"""Kinds of status change that end a spell of exposure; other kinds (notes, assignments) change no status."""
+
+_PROVENANCE: Final = {"forecast": "algorithm", "velocity": "velocity", "condition": "condition", "platform": "platform"}
+
+_NEW_GROUP: Final = timedelta(hours=24)
+"""Younger groups are not checked against a forecast at all."""
+
+
+def label_escalations(status_changes: FrameT) -> tuple[FrameT, FrameT]:
+    """Read actual escalations, and the spans in which one could have happened, out of recorded status changes.
+
+    An escalation's provenance follows its recorded cause: with a recorded forecast it is the ``algorithm`` itself, so
+    judging limits by it is circular. Exposure runs from an archive-until-escalating to the group's next status change;
+    the first 24 hours of a group's life, where known, are not exposed. Outside exposure nothing is known: no escalation
+    there means nothing.
+
+    Args:
+        status_changes: contract ``StatusChanges``.
+
+    Returns:
+        Contracts ``Escalations`` (``ended_at`` is null: trackers do not record it) and ``Exposure`` (``end`` is null
+        for a group still archived at the end), by group and time; lazy if the input was.
+
+    Raises:
+        FrameError: a column is missing.
+
+    >>> from datetime import UTC, datetime
+    >>> changes = pl.DataFrame({"project_id": [1, 1], "group_id": [7, 7], "forecast": [None, 46],
+    ...     "at": [datetime(2026, 1, 5, 9, 30, tzinfo=UTC), datetime(2026, 1, 8, 16, 5, tzinfo=UTC)],
+    ...     "kind": ["archived_until_escalating", "escalating"], "cause": [None, "forecast"], "source": "activity"})
+    >>> escalations, exposure = label_escalations(changes)
+    >>> escalations["provenance"].to_list(), exposure.select(pl.col("end") - pl.col("start")).item()
+    (['algorithm'], datetime.timedelta(days=3, seconds=23700))
+    """
+    changes = require(status_changes, "StatusChanges")
+    escalations = (
+        changes.filter(pl.col("kind") == "escalating")
+        .select(
+            *KEY,
+            escalated_at="at",
+            ended_at=pl.lit(None, dtype=pl.Datetime("us", "UTC")),
+            provenance=pl.col("cause").replace_strict(_PROVENANCE, default="platform", return_dtype=pl.String),
+        )
+        .unique([*KEY, "escalated_at"], keep="first", maintain_order=True)
+        .sort(*KEY, "escalated_at")
+    )
+    first_seen = pl.col("at").filter(pl.col("kind") == "first_seen").min().over(KEY)
+    exposure = (
+        changes.with_columns(matured=first_seen + _NEW_GROUP)
+        .filter(pl.col("kind").is_in(STATUS_KINDS))
+        # at one instant an archiving comes last: what it ended is over
+        .sort(*KEY, "at", pl.col("kind") == "archived_until_escalating")
+        .with_columns(end=pl.col("at").shift(-1).over(KEY, order_by="at"))
+        .filter(pl.col("kind") == "archived_until_escalating")
+        .select(*KEY, start=pl.max_horizontal("at", "matured"), end="end")
+        .filter((pl.col("start") < pl.col("end")).fill_null(value=True))
+        .sort(*KEY, "start")
+    )
+    return escalations, exposure

@@ -1,0 +1,93 @@
+"""How limits are refreshed, and how alerts are held against escalations: frozen settings."""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from issue_analytics.errors import SettingsError
+
+__all__ = ["EVERY_HOUR", "Matching", "Policy"]
+
+_ANCHOR: Final = datetime(1970, 1, 5, tzinfo=UTC)
+"""A Monday, so that a weekly refresh is on Mondays, and moments do not depend on where the data begin."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """How often limits are made and how long they hold.
+
+    Args:
+        name: what reports call it.
+        every: time between refreshes: ``"1d"``, ``"6h"``, ``"7d"``, ``"1w"`` …; it must divide a day or be whole days.
+            Refreshes are at 00:00 UTC for days (Mondays for weeks) and at multiples from there for hours.
+        hold_days: days after which a limit that was not refreshed lapses, 14 upstream.
+
+    Raises:
+        SettingsError: ``every`` is no such duration, or ``hold_days`` is below 1.
+
+    >>> Policy(every="7d").moments(datetime(2026, 1, 7, tzinfo=UTC), datetime(2026, 1, 14, tzinfo=UTC))
+    [datetime.datetime(2026, 1, 12, 0, 0, tzinfo=datetime.timezone.utc)]
+    """
+
+    name: str = "every-hour"
+    every: str = "1d"
+    hold_days: int = 14
+
+    def __post_init__(self) -> None:
+        hours = self.period // timedelta(hours=1)
+        if not (hours and (hours % 24 == 0 or 24 % hours == 0)):
+            raise SettingsError(f"every: {self.every!r} must divide a day (1h, 6h …) or be whole days (1d, 7d …).")
+        if self.hold_days < 1:
+            raise SettingsError(f"hold_days: {self.hold_days} is below 1.")
+
+    @property
+    def period(self) -> timedelta:
+        """``every`` as a duration."""
+        if not (match := re.fullmatch(r"(\d{1,4})([hdw])", self.every)):
+            raise SettingsError(f"every: {self.every!r} is no duration such as '6h', '1d' or '1w'.")
+        number = int(match[1])
+        return {"h": timedelta(hours=number), "d": timedelta(days=number), "w": timedelta(weeks=number)}[match[2]]
+
+    @property
+    def days(self) -> int:
+        """Days that each forecast has to serve."""
+        return min(max(1, self.period.days), self.hold_days)
+
+    def moments(self, start: datetime, end: datetime) -> list[datetime]:
+        """The refreshes in [start, end)."""
+        first = -((_ANCHOR - start) // self.period)
+        last = -((_ANCHOR - end) // self.period)
+        return [_ANCHOR + number * self.period for number in range(first, last)]
+
+
+EVERY_HOUR: Final = Policy()
+"""Stateless: every exposed hour of every group is judged against the limit in force, refreshed daily at 00:00 UTC."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Matching:
+    """When an alert and an escalation are about the same thing.
+
+    An hour over the limit belongs to an escalation if it overlaps [start - lead, end + grace].
+
+    Args:
+        lead_hours: how much earlier than the escalation's start an hour may lie.
+        grace_hours: how much later than its end.
+        open_hours: how long an escalation without a recorded end is taken to last.
+        merge_hours: hours over the limit at most this far apart are one alert.
+
+    Raises:
+        SettingsError: a value is negative, or ``open_hours`` or ``merge_hours`` is not positive.
+    """
+
+    lead_hours: float = 1
+    grace_hours: float = 1
+    open_hours: float = 24
+    merge_hours: float = 12
+
+    def __post_init__(self) -> None:
+        for name, least in (("lead_hours", 0), ("grace_hours", 0), ("open_hours", 1), ("merge_hours", 1)):
+            value = getattr(self, name)
+            if not least <= value < float("inf"):
+                raise SettingsError(f"{name}: {value} is below {least} or no finite number.")

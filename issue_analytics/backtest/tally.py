@@ -1,0 +1,108 @@
+"""What each judged group comes to: the tallies that every score is a ratio of."""
+
+from datetime import timedelta
+from typing import Final
+
+import polars as pl
+
+from issue_analytics.backtest.result import VOLUMES
+from issue_analytics.backtest.spans import whole_hours
+from issue_analytics.counts import HOUR
+from issue_analytics.frames import KEY, RULES
+
+__all__ = ["tally"]
+
+_VOLUME_DAYS: Final = 7
+
+
+def tally(
+    history: pl.DataFrame,
+    inside: pl.DataFrame,
+    spans: pl.DataFrame,
+    limits: pl.DataFrame,
+    alerts: pl.DataFrame,
+    matches: pl.DataFrame,
+    windows: pl.DataFrame,
+) -> pl.DataFrame:
+    """One row per judged group."""
+    first = spans.group_by(KEY).agg(first=pl.col("start").min())
+    before = history.join(first, on=KEY).filter(
+        pl.col("hour") < pl.col("first"), pl.col("hour") >= pl.col("first") - timedelta(days=_VOLUME_DAYS)
+    )
+    per_day = before.group_by(KEY).agg(per_day=pl.col("count").sum() / _VOLUME_DAYS)
+    volume = pl.lit(VOLUMES[0])
+    for least, name in zip((0, 1, 10, 100, 1000), VOLUMES[1:], strict=True):
+        reached = pl.col("per_day") >= least if least else pl.col("per_day") > 0
+        volume = pl.when(reached).then(pl.lit(name)).otherwise(volume)
+    exposed = spans.group_by(KEY).agg(exposed_hours=(pl.col("end") - pl.col("start")).dt.total_hours().sum())
+    verdict = pl.col("verdict")
+    parts = [
+        per_day,
+        inside.group_by(KEY).agg(occurrences=pl.col("count").sum()),
+        exposed,
+        _busy_hours(spans, windows),
+        _days_by_rule(spans, limits),
+        alerts.group_by(KEY).agg(
+            alerts=pl.len().cast(pl.Int64),
+            duplicates=(verdict == "duplicate").sum().cast(pl.Int64),
+            false_alarms=(verdict == "false").sum().cast(pl.Int64),
+        ),
+        matches.group_by(KEY).agg(
+            events=pl.len().cast(pl.Int64), events_caught=pl.col("caught_hour").count().cast(pl.Int64)
+        ),
+    ]
+    groups = first.drop("first")
+    for part in parts:
+        groups = groups.join(part, on=KEY, how="left")
+    days = [f"days_{rule}" for rule in RULES]
+    return (
+        groups.with_columns(volume=volume.cast(pl.Enum(VOLUMES)), quiet_hours=pl.col("exposed_hours"))
+        .with_columns(pl.all().exclude(*KEY, "volume").fill_null(0))
+        .with_columns(quiet_hours=pl.col("exposed_hours") - pl.col("busy_hours"))
+        .select(
+            *KEY,
+            "volume",
+            "occurrences",
+            "exposed_hours",
+            "quiet_hours",
+            *days,
+            "alerts",
+            "duplicates",
+            "false_alarms",
+            "events",
+            "events_caught",
+        )
+        .sort(KEY)
+    )
+
+
+def _busy_hours(spans: pl.DataFrame, windows: pl.DataFrame) -> pl.DataFrame:
+    """Exposed hours that overlap the time of some escalation."""
+    if windows.is_empty():
+        return pl.DataFrame(schema={"project_id": pl.Int64, "group_id": pl.Int64, "busy_hours": pl.Int64})
+    busy = whole_hours(windows.select(*KEY, start="opens", end="closes"))
+    return (
+        spans.join(busy.rename({"start": "opens", "end": "closes"}), on=KEY)
+        .with_columns(hours=pl.min_horizontal("end", "closes") - pl.max_horizontal("start", "opens"))
+        .filter(pl.col("hours") > timedelta(0))
+        .group_by(KEY)
+        .agg(busy_hours=pl.col("hours").dt.total_hours().sum())
+    )
+
+
+def _days_by_rule(spans: pl.DataFrame, limits: pl.DataFrame) -> pl.DataFrame:
+    """Judged days of each group by the branch of the limit in force at their end; a day without a limit is 'none'."""
+    days = (
+        spans.lazy()
+        .select(*KEY, date=pl.date_ranges(pl.col("start").dt.date(), (pl.col("end") - HOUR).dt.date()))
+        .explode("date")
+        .unique()
+    )
+    last = limits.lazy().sort("as_of").group_by(*KEY, "date").agg(pl.col("rule").last())
+    return (
+        days.join(last, on=[*KEY, "date"], how="left")
+        .with_columns(pl.col("rule").cast(pl.String).fill_null("none"))
+        .group_by(KEY)
+        .agg(**{f"days_{rule}": (pl.col("rule") == rule).sum().cast(pl.Int64) for rule in RULES})
+        .collect()
+    )
