@@ -41,8 +41,8 @@ def backtest(
 
     Args:
         counts: contract ``HourlyCounts``.
-        escalations: contract ``Escalations``; None where nothing is known: then recall and precision are null and
-            every alert counts as false, which is to say as burden.
+        escalations: contract ``Escalations``; None where nothing is known: alerts are then burden, and precision,
+            recall and false alarms are null. (An empty frame says that nothing escalated.)
         exposure: contract ``Exposure``; None takes every group as watched from its first hour on, in the sense of
             ``silence``.
         silence: what a missing hour means where ``exposure`` is None. ``"implied"``: the counts cover one common span,
@@ -74,6 +74,7 @@ def backtest(
         raise SettingsError(f"silence: {silence!r} is neither 'implied' nor 'recorded'.")
     matching = matching or Matching()
     counts = check(_eager(counts), "HourlyCounts")
+    labelled = escalations is not None
     escalations = check(_eager(escalations), "Escalations") if escalations is not None else empty("Escalations")
     ends = span(counts)
     window = timedelta(hours=constants.window_hours)
@@ -107,6 +108,11 @@ def backtest(
     alerts = episodes(crossings, matching)
     windows = windows_of(escalations, matching)
     alerts, matches = match(alerts, crossings, windows, spans, watched, limits)
+    groups = tally(history, watched, spans, limits, alerts, matches, windows)
+    if not labelled:
+        alerts = alerts.with_columns(verdict=pl.lit(None, dtype=pl.String))
+        unknown = pl.lit(None, dtype=pl.Int64)
+        groups = groups.with_columns(duplicates=unknown, false_alarms=unknown)
     return BacktestResult(
         thresholds=thresholds,
         policy=policy,
@@ -115,11 +121,12 @@ def backtest(
         counts=counts,
         exposure=spans,
         escalations=escalations,
+        labelled=labelled,
         limits=limits,
         crossings=crossings,
         alerts=alerts,
         matches=matches,
-        groups=tally(history, watched, spans, limits, alerts, matches, windows),
+        groups=groups,
     )
 
 

@@ -9,8 +9,12 @@ from issue_analytics.errors import SettingsError
 
 __all__ = ["EVERY_HOUR", "Matching", "Policy"]
 
-_ANCHOR: Final = datetime(1970, 1, 5, tzinfo=UTC)
-"""A Monday, so that a weekly refresh is on Mondays, and moments do not depend on where the data begin."""
+_ANCHORS: Final = {
+    "h": datetime(1970, 1, 1, tzinfo=UTC),
+    "d": datetime(1970, 1, 1, tzinfo=UTC),
+    "w": datetime(1970, 1, 5, tzinfo=UTC),
+}
+"""Refreshes are counted from here, as polars truncates times, so that they do not depend on where the data begin."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,13 +24,14 @@ class Policy:
     Args:
         name: what reports call it.
         every: time between refreshes: ``"1d"``, ``"6h"``, ``"7d"``, ``"1w"`` …; it must divide a day or be whole days.
-            Refreshes are at 00:00 UTC for days (Mondays for weeks) and at multiples from there for hours.
+            Moments are those polars truncates to: whole hours or midnights UTC counted from 1970-01-01, for ``"7d"``
+            Thursdays, for ``"1w"`` Mondays.
         hold_days: days after which a limit that was not refreshed lapses, 14 upstream.
 
     Raises:
         SettingsError: ``every`` is no such duration, or ``hold_days`` is below 1.
 
-    >>> Policy(every="7d").moments(datetime(2026, 1, 7, tzinfo=UTC), datetime(2026, 1, 14, tzinfo=UTC))
+    >>> Policy(every="1w").moments(datetime(2026, 1, 7, tzinfo=UTC), datetime(2026, 1, 14, tzinfo=UTC))
     [datetime.datetime(2026, 1, 12, 0, 0, tzinfo=datetime.timezone.utc)]
     """
 
@@ -56,9 +61,9 @@ class Policy:
 
     def moments(self, start: datetime, end: datetime) -> list[datetime]:
         """The refreshes in [start, end)."""
-        first = -((_ANCHOR - start) // self.period)
-        last = -((_ANCHOR - end) // self.period)
-        return [_ANCHOR + number * self.period for number in range(first, last)]
+        anchor = _ANCHORS[self.every[-1]]
+        first, last = (-((anchor - edge) // self.period) for edge in (start, end))
+        return [anchor + number * self.period for number in range(first, last)]
 
 
 EVERY_HOUR: Final = Policy()

@@ -36,16 +36,17 @@ class BacktestResult:
         counts: contract ``HourlyCounts``, as given: what was judged and the history before it.
         exposure: contract ``Exposure``: the judged spans, whole hours, not overlapping.
         escalations: contract ``Escalations``, as given, judged or not.
+        labelled: whether escalations were given at all; if not, alerts are burden and cannot be right or wrong.
         limits: contract ``Limits``: made on schedule, for the groups judged.
         crossings: contract ``Alerts``: every judged hour over its limit.
         alerts: contract ``Alerts``, one row per alert (crossings near each other are one), with ``last_hour``,
             ``crossings`` (hours over the limit), ``peak`` (largest count) and ``verdict``: ``caught`` (first to meet an
-            escalation), ``duplicate`` (met one that was caught already) or ``false``.
+            escalation), ``duplicate`` (met one that was caught already) or ``false``; null if not ``labelled``.
         matches: contract ``Matches``: one row per judged escalation, with ``watched_until``.
         groups: one row per judged group: ``project_id``, ``group_id``, ``volume``, ``occurrences`` (in judged hours),
             ``exposed_hours``, ``quiet_hours`` (exposed and outside every escalation), ``days_new``, ``days_bursty``,
             ``days_spike``, ``days_fallback``, ``days_none`` (judged days by the branch of their limit), ``alerts``,
-            ``duplicates``, ``false_alarms``, ``events``, ``events_caught``.
+            ``duplicates``, ``false_alarms`` (both null if not ``labelled``), ``events``, ``events_caught``.
     """
 
     thresholds: ThresholdVariables
@@ -55,6 +56,7 @@ class BacktestResult:
     counts: pl.DataFrame
     exposure: pl.DataFrame
     escalations: pl.DataFrame
+    labelled: bool
     limits: pl.DataFrame
     crossings: pl.DataFrame
     alerts: pl.DataFrame
@@ -82,7 +84,7 @@ class BacktestResult:
 
     def _score(self, groups: pl.DataFrame, matches: pl.DataFrame) -> pl.DataFrame:
         setting = {name: float(value) for name, value in self.thresholds.to_dict().items()}
-        return groups.select(
+        scores = groups.select(
             **{name: pl.lit(value) for name, value in setting.items()},
             digest=pl.lit(self.thresholds.digest),
             groups=pl.len().cast(pl.Int64),
@@ -98,6 +100,12 @@ class BacktestResult:
             duplicates=pl.col("duplicates").sum(),
             buckets=pl.lit(self.buckets),
             every=pl.lit(self.policy.every),
+        )
+        if self.labelled:
+            return scores
+        return scores.with_columns(
+            pl.lit(None, dtype=scores.schema[name]).alias(name)
+            for name in ("precision", "recall", "false_alarms", "false_alarms_per_series_week", "duplicates")
         )
 
     def __repr__(self) -> str:
