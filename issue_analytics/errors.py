@@ -9,7 +9,6 @@ __all__ = [
     "ExportError",
     "FrameError",
     "IssueAnalyticsError",
-    "LookaheadError",
     "SettingsError",
 ]
 
@@ -32,7 +31,3 @@ class SettingsError(IssueAnalyticsError):
 
 class DatasetError(IssueAnalyticsError):
     """A dataset or run folder is missing, incomplete, busy, or was written by a newer version."""
-
-
-class LookaheadError(IssueAnalyticsError):
-    """A limit was used for an hour that lies before the limit was made."""

@@ -4,5 +4,16 @@ from issue_analytics.backtest.judge import backtest
 from issue_analytics.backtest.labels import label_escalations
 from issue_analytics.backtest.policy import EVERY_HOUR, Matching, Policy
 from issue_analytics.backtest.result import BacktestResult
+from issue_analytics.backtest.runs import Run, open_run, write_run
 
-__all__ = ["EVERY_HOUR", "BacktestResult", "Matching", "Policy", "backtest", "label_escalations"]
+__all__ = [
+    "EVERY_HOUR",
+    "BacktestResult",
+    "Matching",
+    "Policy",
+    "Run",
+    "backtest",
+    "label_escalations",
+    "open_run",
+    "write_run",
+]

@@ -1,0 +1,290 @@
+"""The backtest against a plain loop over one group, one hour at a time, and by hand."""
+
+from datetime import timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+from histories import (
+    COUNTS,
+    ESCALATIONS,
+    EXPOSURE,
+    HOUR,
+    MONDAY,
+    random_counts,
+    random_escalations,
+    random_exposure,
+    slow_limit,
+)
+from polars.testing import assert_frame_equal
+
+from issue_analytics import frames
+from issue_analytics.backtest import Matching, Policy, backtest
+from issue_analytics.errors import FrameError, SettingsError
+from issue_analytics.thresholds import STANDARD, TIGHTER, ThresholdVariables
+
+SENSITIVE = ThresholdVariables(
+    0, 0.7, 0.7, 0, 0
+)  # fires often: standard limits follow a spike up and see no second one
+
+
+def slow_backtest(counts, escalations, exposure, *, thresholds, every_hours, sparse, matching, silence="implied"):
+    """Everything a backtest says, by loops and dictionaries; refreshes at multiples of ``every_hours`` from Monday."""
+    count = {(p, g, h): c for p, g, h, c in counts.select("project_id", "group_id", "hour", "count").iter_rows()}
+    keys = sorted({(p, g) for p, g, _ in count})
+    first, last = counts["hour"].min(), counts["hour"].max()
+    hours = [first + n * HOUR for n in range((last - first) // HOUR + 1)]
+    refreshes = [hour for hour in hours if ((hour - MONDAY) // HOUR) % every_hours == 0 and hour >= first + 168 * HOUR]
+    opening = refreshes[0]
+    spans = {key: [] for key in keys}
+    for key in keys:
+        mine = [h for p, g, h in count if (p, g) == key]
+        if exposure is None and silence == "implied":
+            spans[key].append((min(mine), hours[-1] + HOUR))
+        elif exposure is None:
+            full = [hour for hour in hours + [last + n * HOUR for n in range(1, 200)] if hour >= min(mine) + 168 * HOUR]
+            start = next(hour for hour in full if ((hour - MONDAY) // HOUR) % every_hours == 0)
+            spans[key].append((start, max(mine) + HOUR))
+    if exposure is not None:
+        for p, g, start, end in exposure.iter_rows():
+            spans[p, g].append((start, end))
+
+    totals = dict.fromkeys(("alerts", "caught", "false", "duplicate", "events", "events_caught", "exposed", "quiet"), 0)
+    firings, delays = [], {}
+    for key in keys:
+        born = min(h for p, g, h in count if (p, g) == key)
+        exposed = [
+            hour
+            for hour in hours
+            if hour >= opening and any(hour < (end or last + HOUR) and hour + HOUR > start for start, end in spans[key])
+        ]
+        mine = [
+            (at, (until or at + timedelta(hours=matching.open_hours)))
+            for p, g, at, until, _ in escalations.iter_rows()
+            if (p, g) == key
+        ]
+        zone = [
+            (at, at - timedelta(hours=matching.lead_hours), until + timedelta(hours=matching.grace_hours))
+            for at, until in mine
+        ]
+        crossings = []
+        for hour in exposed:
+            made = max((refresh for refresh in refreshes if refresh <= hour), default=None)
+            if made is None or made <= born:
+                continue
+            window = [count.get((*key, made - back * HOUR), 0) for back in range(168, 0, -1)]
+            limit, _ = slow_limit(window, made, hour.weekday(), thresholds, sparse=sparse)
+            if limit and count.get((*key, hour), 0) > limit:
+                crossings.append(hour)
+        episodes = []
+        for hour in crossings:
+            if episodes and hour - episodes[-1][-1] <= timedelta(hours=matching.merge_hours):
+                episodes[-1].append(hour)
+            else:
+                episodes.append([hour])
+        taken = set()
+        for episode in episodes:
+            met = {at for at, opens, closes in zone for hour in episode if hour < closes and hour + HOUR > opens}
+            verdict = "false" if not met else "duplicate" if met <= taken else "caught"
+            taken |= met
+            totals[verdict] += 1
+            totals["alerts"] += 1
+            firings.append((*key, episode[0], len(episode), verdict))
+        for at, opens, closes in zone:
+            if any(hour <= at < hour + HOUR for hour in exposed):
+                inside = [hour for hour in crossings if hour < closes and hour + HOUR > opens]
+                totals["events"] += 1
+                totals["events_caught"] += bool(inside)
+                delays[(*key, at)] = max(0.0, (inside[0] + HOUR - at) / HOUR) if inside else None
+        totals["exposed"] += len(exposed)
+        totals["quiet"] += sum(
+            not any(hour < closes and hour + HOUR > opens for _, opens, closes in zone) for hour in exposed
+        )
+    return totals, sorted(firings), delays
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_the_backtest_equals_a_plain_loop(seed):
+    rng = np.random.default_rng(seed)
+    recorded = bool(seed % 3 == 2)
+    counts = random_counts(
+        rng, hours=int(rng.integers(430, 560)), start=MONDAY + int(rng.integers(0, 48)) * HOUR, silences=recorded
+    )
+    escalations = random_escalations(rng, counts)
+    exposure = random_exposure(rng, counts) if seed % 3 == 1 else None
+    every, every_hours = [("1d", 24), ("6h", 6), ("1w", 168), ("12h", 12)][seed % 4]
+    thresholds = [STANDARD, TIGHTER, SENSITIVE][int(rng.integers(0, 3))]
+    buckets = ["sparse", "dense"][int(rng.integers(0, 2))]
+    matching = Matching(lead_hours=2, grace_hours=3, open_hours=72, merge_hours=2) if seed % 2 else Matching()
+    silence = "recorded" if recorded else "implied"
+    result = backtest(
+        counts, escalations, exposure=exposure, thresholds=thresholds, policy=Policy(every=every),
+        buckets=buckets, matching=matching, silence=silence,
+    )  # fmt: skip
+    totals, firings, delays = slow_backtest(
+        counts, escalations, exposure, thresholds=thresholds, every_hours=every_hours,
+        sparse=buckets == "sparse", matching=matching, silence=silence,
+    )  # fmt: skip
+    assert result.alerts.select("project_id", "group_id", "hour", "crossings", "verdict").rows() == firings
+    got = {
+        row[:3]: row[3] for row in result.matches.select("project_id", "group_id", "escalated_at", "delay_hours").rows()
+    }
+    assert got == pytest.approx(delays)
+    groups = result.groups
+    assert groups["exposed_hours"].sum() == totals["exposed"]
+    assert groups["quiet_hours"].sum() == totals["quiet"]
+    summary = result.summary().row(0, named=True)
+    for ours, theirs in {
+        "alerts": "alerts",
+        "false_alarms": "false",
+        "duplicates": "duplicate",
+        "events": "events",
+    }.items():
+        assert summary[ours] == totals[theirs]
+    assert summary["events_caught"] == totals["events_caught"]
+    frames.check(result.limits, "Limits")
+    frames.check(result.alerts, "Alerts")
+    frames.check(result.crossings, "Alerts")
+    frames.check(result.matches, "Matches")
+
+
+def test_the_plain_loop_saw_every_verdict():
+    """The comparison above is worth something only if its histories hold every kind of outcome."""
+    verdicts = set()
+    for seed in range(0, 24, 2):
+        rng = np.random.default_rng(seed)
+        counts = random_counts(rng, hours=500)
+        escalations = random_escalations(rng, counts, number=8)
+        matching = Matching(open_hours=96, merge_hours=2)
+        result = backtest(counts, escalations, thresholds=SENSITIVE, buckets="dense", matching=matching)
+        verdicts |= set(result.alerts["verdict"]) | {
+            "missed" for delay in result.matches["delay_hours"] if delay is None
+        }
+    assert verdicts == {"caught", "false", "duplicate", "missed"}
+
+
+# By hand --------------------------------------------------------------------------------------------------------------
+
+
+def steady(hours=336, level=4, **spikes):
+    rows = [(1, 7, MONDAY + hour * HOUR, spikes.get(f"h{hour}", level)) for hour in range(hours)]
+    return pl.DataFrame(rows, schema=COUNTS, orient="row")
+
+
+def escalation(hour, until=None, minutes=0):
+    at = MONDAY + hour * HOUR + timedelta(minutes=minutes)
+    ends = None if until is None else MONDAY + until * HOUR
+    return pl.DataFrame([(1, 7, at, ends, "human")], schema=ESCALATIONS, orient="row")
+
+
+def test_a_steady_group_has_six_times_its_level_as_limit_and_a_spike_above_it_fires_once():
+    result = backtest(steady(h200=25, h201=25), escalation(200, 202, minutes=20))
+    assert result.limits["limit"][0] == 24
+    assert result.alerts.select("count", "limit", "rule", "crossings", "verdict").row(0) == (
+        25,
+        24,
+        "spike",
+        2,
+        "caught",
+    )
+    # the hour's count is known at its end: 40 minutes after 20 past
+    assert result.matches["delay_hours"].item() == pytest.approx(2 / 3)
+    summary = result.summary().row(0, named=True)
+    assert (summary["precision"], summary["recall"], summary["false_alarms"]) == (1.0, 1.0, 0)
+    # 168 judged hours; the escalation with lead and grace overlaps hours 199, 200, 201 and 202
+    assert summary["series_weeks"] == pytest.approx((168 - 4) / 168)
+
+
+def test_a_count_equal_to_the_limit_does_not_fire():
+    assert backtest(steady(h200=24)).alerts.is_empty()
+    assert backtest(steady(h200=25)).alerts.height == 1
+
+
+def test_undefined_is_null():
+    calm = backtest(steady(), pl.DataFrame(schema=ESCALATIONS)).summary().row(0, named=True)
+    assert calm["precision"] is None
+    assert calm["recall"] is None
+    assert calm["median_delay_hours"] is None
+    assert calm["false_alarms_per_series_week"] == 0.0
+    unlabelled = backtest(steady(h200=90)).summary().row(0, named=True)
+    assert unlabelled["alerts"] == 1
+    for name in ("precision", "recall", "false_alarms", "false_alarms_per_series_week", "duplicates"):
+        assert unlabelled[name] is None
+    silent = backtest(steady(h200=90), pl.DataFrame(schema=ESCALATIONS)).summary().row(0, named=True)
+    assert (silent["precision"], silent["false_alarms"]) == (0.0, 1)
+
+
+def test_only_exposed_time_counts():
+    inside = pl.DataFrame([(1, 7, MONDAY + 300 * HOUR, None)], schema=EXPOSURE, orient="row")
+    result = backtest(steady(h200=90), escalation(200, 201), exposure=inside)
+    assert result.alerts.is_empty()
+    assert result.matches.is_empty()
+    assert result.groups["exposed_hours"].item() == 36
+
+
+def test_the_first_week_is_history_only():
+    result = backtest(steady(h100=500), escalation(100, 101))
+    assert result.alerts.is_empty()
+    assert result.matches.is_empty()
+    assert result.exposure["start"].item() == MONDAY + 168 * HOUR
+
+
+def test_median_delay_is_censored_at_the_misses():
+    """Delays of 1, 3 and 3 hours caught, two missed after 6 and 24: S(1) = .8, S(3) = .4 (statistics, section 2.2)."""
+    matches = pl.DataFrame(
+        {"delay_hours": [1.0, 3.0, 3.0, None, None], "escalated_at": [MONDAY] * 5,
+         "watched_until": [MONDAY + hours * HOUR for hours in (9, 9, 9, 6, 24)]}
+    )  # fmt: skip
+    from issue_analytics.backtest.scores import median_delay_hours
+
+    assert median_delay_hours(matches, end=pl.col("watched_until")) == 3.0
+    missed = matches.with_columns(delay_hours=pl.lit(None, dtype=pl.Float64))
+    assert median_delay_hours(missed, end=pl.col("watched_until")) is None
+    half = matches.with_columns(delay_hours=pl.Series([1.0, None, None, None, None]))
+    assert median_delay_hours(half, end=pl.col("watched_until")) is None
+
+
+def test_case_a_of_the_statistics_notes():
+    """Truth [4, 10), [16, 18); alarms 2; 7, 8; 12; 17; 20, 21: 5 alerts, 2 true, precision .4, recall 1, 31.5/week."""
+    hours = {168 + hour: 90 for hour in (2, 7, 8, 12, 17, 20, 21)}
+    counts = steady(192, **{f"h{hour}": count for hour, count in hours.items()})
+    truth = pl.concat([escalation(168 + 4, 168 + 10), escalation(168 + 16, 168 + 18)])
+    exact = Matching(lead_hours=0, grace_hours=0, merge_hours=1)
+    summary = backtest(counts, truth, matching=exact).summary().row(0, named=True)
+    assert (summary["alerts"], summary["events_caught"], summary["precision"], summary["recall"]) == (5, 2, 0.4, 1.0)
+    assert summary["false_alarms_per_series_week"] == pytest.approx(3 / 16 * 168)
+    delays = backtest(counts, truth, matching=exact).matches["delay_hours"].to_list()
+    assert delays == [4.0, 2.0]  # from the start to the end of the hour that fired
+
+
+def test_summary_by_volume_adds_up():
+    rng = np.random.default_rng(4)
+    counts = random_counts(rng, groups=8)
+    result = backtest(counts, random_escalations(rng, counts), buckets="dense")
+    by = result.summary_by("volume")
+    for name in ("groups", "alerts", "events", "events_caught", "false_alarms"):
+        assert by[name].sum() == result.summary()[name].item()
+    assert by["volume"].is_sorted()
+    with pytest.raises(SettingsError, match="no column colour"):
+        result.summary_by("colour")
+
+
+def test_too_short_a_history_is_refused():
+    with pytest.raises(FrameError, match="168 hours"):
+        backtest(steady(hours=160))
+
+
+def test_wrong_settings_are_refused():
+    with pytest.raises(SettingsError, match="silence"):
+        backtest(steady(), silence="maybe")
+    with pytest.raises(SettingsError, match="every"):
+        Policy(every="5h")
+    with pytest.raises(SettingsError, match="every"):
+        Policy(every="daily")
+    with pytest.raises(SettingsError, match="merge_hours"):
+        Matching(merge_hours=0)
+
+
+def test_lazy_frames_are_taken():
+    result = backtest(steady(h200=90).lazy(), escalation(200, 202).lazy())
+    assert_frame_equal(result.alerts, backtest(steady(h200=90), escalation(200, 202)).alerts)
