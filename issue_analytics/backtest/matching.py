@@ -61,8 +61,9 @@ def match(
         strategy="backward",
         check_sortedness=False,
     )
-    first_of_event = pl.col("episode") == pl.col("episode").min().over(event)
-    verdicts = met.group_by("episode").agg(caught=first_of_event.any())
+    # a window inside agg() would see one alert only, so it stands before it
+    first = met.with_columns(first=pl.col("episode") == pl.col("episode").min().over(event))
+    verdicts = first.group_by("episode").agg(caught=pl.col("first").any())
     alerts = (
         alerts.join(verdicts, on="episode", how="left", maintain_order="left")
         .with_columns(
