@@ -288,3 +288,20 @@ def test_wrong_settings_are_refused():
 def test_lazy_frames_are_taken():
     result = backtest(steady(h200=90).lazy(), escalation(200, 202).lazy())
     assert_frame_equal(result.alerts, backtest(steady(h200=90), escalation(200, 202)).alerts)
+
+
+def test_the_hour_at_which_exposure_ends_is_not_judged():
+    spike = steady(h200=90)
+    for until, alerts in ((200, 0), (201, 1)):
+        spans = pl.DataFrame([(1, 7, MONDAY, MONDAY + until * HOUR)], schema=EXPOSURE, orient="row")
+        assert backtest(spike, exposure=spans).alerts.height == alerts
+    # a limit is checked against the running count of the hour: an hour exposed in part is judged
+    spans = pl.DataFrame([(1, 7, MONDAY, MONDAY + 200 * HOUR + timedelta(minutes=1))], schema=EXPOSURE, orient="row")
+    assert backtest(spike, exposure=spans).alerts.height == 1
+
+
+def test_a_second_alert_in_the_same_escalation_is_a_duplicate_and_no_false_alarm():
+    result = backtest(steady(h200=90, h230=300), escalation(199, 260))
+    assert result.alerts["verdict"].to_list() == ["caught", "duplicate"]
+    summary = result.summary().row(0, named=True)
+    assert (summary["alerts"], summary["duplicates"], summary["false_alarms"], summary["precision"]) == (2, 1, 0, 1.0)

@@ -148,10 +148,10 @@ def open_run(path: str | Path) -> Run:
         titles = pl.read_parquet(path / "titles.parquet")
         results = tuple(_result(path, setting, shared) for setting in settings)
     except FileNotFoundError as error:
-        missing = Path(error.filename or path).name
-        raise DatasetError(
-            f"{path}: no run folder ({missing} is missing). Make one with: issue-analytics backtest DATASET --out {path}"
-        ) from None
+        if not (path / "manifest.json").is_file():
+            advice = f"Make one with: issue-analytics backtest DATASET --out {path}"
+            raise DatasetError(f"{path}: no run folder. {advice}") from None
+        raise DatasetError(f"{path}: a part of this run is missing ({error}).") from None
     except (json.JSONDecodeError, KeyError, TypeError, NotADirectoryError, pl.exceptions.PolarsError) as error:
         raise DatasetError(f"{path}: this is no run folder, or it is damaged ({type(error).__name__}).") from None
     return Run(path, manifest, results, titles)

@@ -1,0 +1,102 @@
+from datetime import timedelta
+
+import polars as pl
+import pytest
+from histories import HOUR, MONDAY, UTC_US
+
+from issue_analytics import frames
+from issue_analytics.backtest import label_escalations
+
+SCHEMA = {
+    "project_id": pl.Int64, "group_id": pl.Int64, "at": UTC_US, "kind": pl.String, "cause": pl.String,
+    "forecast": pl.Int64, "source": pl.String,
+}  # fmt: skip
+
+
+def changes(*rows):
+    """Rows of (hours after Monday, kind, cause)."""
+    full = [
+        (1, 7, MONDAY + timedelta(hours=at), kind, *(cause or [None]), None, "activity") for at, kind, *cause in rows
+    ]
+    return pl.DataFrame(full, schema=SCHEMA, orient="row")
+
+
+def spans(exposure):
+    return [
+        tuple(None if at is None else (at - MONDAY) / HOUR for at in row)
+        for row in exposure.select("start", "end").rows()
+    ]
+
+
+def test_exposure_runs_from_archiving_to_the_next_status_change():
+    history = changes(
+        (0, "archived_until_escalating"), (30, "escalating", "forecast"), (40, "archived_until_escalating")
+    )
+    escalations, exposure = label_escalations(history)
+    assert spans(exposure) == [(0, 30), (40, None)]
+    assert escalations.select("provenance", "ended_at").rows() == [("algorithm", None)]
+    frames.check(escalations, "Escalations")
+    frames.check(exposure, "Exposure")
+
+
+@pytest.mark.parametrize(
+    ("cause", "provenance"),
+    [
+        ("forecast", "algorithm"),
+        ("velocity", "velocity"),
+        ("condition", "condition"),
+        ("platform", "platform"),
+        (None, "platform"),
+    ],
+)
+def test_the_cause_tells_where_a_label_comes_from(cause, provenance):
+    escalations, _ = label_escalations(changes((5, "escalating", cause)))
+    assert escalations["provenance"].to_list() == [provenance]
+
+
+@pytest.mark.parametrize("kind", ["note", "assigned", "set_priority", "something_new"])
+def test_what_changes_no_status_does_not_end_exposure(kind):
+    _, exposure = label_escalations(changes((0, "archived_until_escalating"), (90, kind), (99, "resolved")))
+    assert spans(exposure) == [(0, 99)]
+
+
+@pytest.mark.parametrize("kind", ["resolved", "ongoing", "archived_forever", "archived_until_escalating", "unresolved"])
+def test_every_status_change_ends_exposure(kind):
+    _, exposure = label_escalations(changes((0, "archived_until_escalating"), (9, kind)))
+    assert spans(exposure)[0] == (0, 9)
+
+
+def test_archived_forever_or_until_a_condition_is_not_exposed():
+    _, exposure = label_escalations(changes((0, "archived_forever"), (9, "archived_until_condition_met")))
+    assert exposure.is_empty()
+
+
+def test_the_first_day_of_a_group_is_not_exposed():
+    born = (0, "first_seen")
+    _, exposure = label_escalations(changes(born, (5, "archived_until_escalating"), (60, "resolved")))
+    assert spans(exposure) == [(24, 60)]
+    _, exposure = label_escalations(changes(born, (5, "archived_until_escalating"), (20, "escalating", "velocity")))
+    assert exposure.is_empty()
+    _, exposure = label_escalations(changes(born, (5, "archived_until_escalating")))
+    assert spans(exposure) == [(24, None)]
+
+
+def test_groups_do_not_mix_and_order_does_not_matter():
+    two = pl.concat([
+        changes((0, "archived_until_escalating"), (30, "resolved")),
+        changes((10, "archived_until_escalating"), (20, "resolved")).with_columns(group_id=pl.lit(8, dtype=pl.Int64)),
+        changes((15, "archived_until_escalating")).with_columns(project_id=pl.lit(2, dtype=pl.Int64)),
+    ])  # fmt: skip
+    _, exposure = label_escalations(two.sample(fraction=1.0, shuffle=True, seed=1))
+    assert spans(exposure) == [(0, 30), (10, 20), (15, None)]
+
+
+def test_at_one_instant_archiving_comes_last():
+    _, exposure = label_escalations(changes((0, "archived_until_escalating"), (0, "unresolved"), (9, "resolved")))
+    assert spans(exposure) == [(0, 9)]
+
+
+def test_lazy_in_lazy_out():
+    escalations, exposure = label_escalations(changes((0, "archived_until_escalating")).lazy())
+    assert isinstance(escalations, pl.LazyFrame)
+    assert spans(exposure.collect()) == [(0, None)]
