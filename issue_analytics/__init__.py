@@ -1,1 +1,89 @@
-"""When should an archived issue come back? The workbench for spike limits on issue occurrences."""
+"""When should an archived issue come back? The workbench for spike limits on issue occurrences.
+
+The public names, in the order of the data's path: exports, dataset, counts, limits, alerts, truth, scores, report.
+"""
+
+from issue_analytics.backtest import (
+    EVERY_HOUR,
+    BacktestResult,
+    Matching,
+    Policy,
+    Run,
+    backtest,
+    label_escalations,
+    open_run,
+    write_run,
+)
+from issue_analytics.counts import hourly_counts
+from issue_analytics.dataset import Dataset, import_export, open_dataset
+from issue_analytics.detection import detect
+from issue_analytics.errors import (
+    DatasetError,
+    ExportError,
+    FrameError,
+    IssueAnalyticsError,
+    SettingsError,
+)
+from issue_analytics.exports import read_escalations, read_hourly_counts, read_occurrences, read_status_changes
+from issue_analytics.forecast import forecast
+from issue_analytics.formula import generate_issue_forecast
+from issue_analytics.reporting import plot_limits, plot_summary, write_report
+from issue_analytics.simulate import Simulation, simulate
+from issue_analytics.thresholds import (
+    LOOSER,
+    PUBLISHED,
+    STANDARD,
+    TIGHTER,
+    FormulaConstants,
+    ThresholdVariables,
+    load_thresholds,
+)
+
+__all__ = [  # noqa: RUF022 - in the order of the data's path
+    # exports
+    "read_occurrences",
+    "read_hourly_counts",
+    "read_status_changes",
+    "read_escalations",
+    # dataset
+    "import_export",
+    "open_dataset",
+    "Dataset",
+    # counts
+    "hourly_counts",
+    # limits
+    "forecast",
+    "generate_issue_forecast",
+    "ThresholdVariables",
+    "STANDARD",
+    "LOOSER",
+    "TIGHTER",
+    "load_thresholds",
+    "FormulaConstants",
+    "PUBLISHED",
+    # alerts
+    "detect",
+    # truth and scores
+    "label_escalations",
+    "backtest",
+    "Policy",
+    "EVERY_HOUR",
+    "Matching",
+    "BacktestResult",
+    "write_run",
+    "open_run",
+    "Run",
+    # pictures and reports
+    "plot_limits",
+    "plot_summary",
+    "write_report",
+    # planted truth
+    "simulate",
+    "Simulation",
+    # errors
+    "IssueAnalyticsError",
+    "ExportError",
+    "FrameError",
+    "SettingsError",
+    "DatasetError",
+]
