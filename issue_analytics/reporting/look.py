@@ -1,0 +1,266 @@
+"""What there is to see of one group around one moment: counts, the limits in force, what fired, and why in words.
+
+Plots and the report say the same because both take it from here.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+
+from issue_analytics.counts import HOUR
+from issue_analytics.errors import SettingsError
+from issue_analytics.frames import KEY, empty, require
+from issue_analytics.reporting.text import number, stamp
+
+__all__ = ["Focus", "Look", "limits_in_force", "look", "reason"]
+
+WEEK = timedelta(days=7)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Focus:
+    """The hour a plot is about: its count, and the limit in force (null: none), with the branch that made it."""
+
+    hour: datetime
+    count: int
+    limit: int | None
+    rule: str
+    as_of: datetime | None
+    fired: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """Two weeks of one group, hour by hour.
+
+    Attributes:
+        hours: one row per hour of [start, end): hour, count (silence is 0), limit, rule, as_of (null where no limit was
+            in force), fired (whether the hour is a predicted escalation).
+        start: a week before ``boundary``.
+        boundary: when the limit in force was made: history before, judged hours after.
+        end: a week after ``boundary``.
+        escalations: the group's actual escalations that overlap the two weeks: escalated_at, ended_at.
+        focus: the hour the picture is about.
+        headline: whether it fired, with the count and the limit.
+        reason: how the limit came about.
+    """
+
+    hours: pl.DataFrame
+    start: datetime
+    boundary: datetime
+    end: datetime
+    escalations: pl.DataFrame
+    focus: Focus
+    headline: str
+    reason: str
+
+
+def limits_in_force(limits: pl.DataFrame, hours: pl.DataFrame) -> pl.DataFrame:
+    """Give each hour the limit of its day that was made last, at the hour itself or before.
+
+    Args:
+        limits: contract ``Limits``, of one group.
+        hours: a column ``hour``; further columns stay.
+
+    Returns:
+        The hours in order of time with limit, rule and as_of; null where no limit had been made.
+
+    >>> from datetime import UTC, date
+    >>> noon, midnight = datetime(2026, 1, 5, 12, tzinfo=UTC), datetime(2026, 1, 5, tzinfo=UTC)
+    >>> limits = pl.DataFrame({"date": [date(2026, 1, 5)] * 2, "limit": [30, 9], "rule": ["new", "new"],
+    ...     "as_of": [midnight, noon]})
+    >>> limits_in_force(limits, pl.DataFrame({"hour": [noon - HOUR, noon]}))["limit"].to_list()
+    [30, 9]
+    """
+    return (
+        hours.with_columns(date=pl.col("hour").dt.date())
+        .sort("hour")
+        .join_asof(
+            limits.select("date", "limit", pl.col("rule").cast(pl.String), "as_of").sort("as_of"),
+            left_on="hour",
+            right_on="as_of",
+            by="date",
+            strategy="backward",
+            coalesce=False,
+            check_sortedness=False,  # sorted in the lines above; polars cannot check it within days
+        )
+        .drop("date")
+    )
+
+
+def look(
+    counts: pl.DataFrame | pl.LazyFrame,
+    limits: pl.DataFrame | pl.LazyFrame,
+    *,
+    group_id: int,
+    at: datetime,
+    project_id: int | None = None,
+    alerts: pl.DataFrame | pl.LazyFrame | None = None,
+    escalations: pl.DataFrame | pl.LazyFrame | None = None,
+    focus: bool = False,
+) -> Look:
+    """Gather what a plot of one group around ``at`` shows.
+
+    Args:
+        counts: contract ``HourlyCounts``.
+        limits: contract ``Limits``.
+        group_id: the group.
+        at: aware; the two weeks meet where the limit in force at that hour was made.
+        project_id: needed where ids of groups in several projects collide.
+        alerts: contract ``Alerts``: the hours to mark; None marks every hour over its limit.
+        escalations: contract ``Escalations``.
+        focus: tell of the hour of ``at`` itself, and not of what fired first.
+
+    Raises:
+        SettingsError: ``at`` has no zone, the group is unknown, or its id stands in several projects.
+        FrameError: a frame lacks a column.
+    """
+    if not isinstance(at, datetime) or at.tzinfo is None:
+        raise SettingsError(f"at: expected a datetime with a time zone, got {at!r}; write datetime(..., tzinfo=UTC).")
+    at_hour = datetime.fromtimestamp(at.timestamp() // 3600 * 3600, tz=UTC)
+    of_group = {
+        name: _of_group(frame, name, group_id, project_id)
+        for name, frame in (
+            ("HourlyCounts", counts),
+            ("Limits", limits),
+            ("Alerts", alerts),
+            ("Escalations", escalations),
+        )
+        if frame is not None
+    }
+    known = sorted({key for frame in of_group.values() for key in frame["project_id"].unique()})
+    if not known:
+        where = "" if project_id is None else f" of project {project_id}"
+        raise SettingsError(f"group {group_id}{where}: neither counts nor limits know it. Look up .group_id.unique().")
+    if len(known) > 1:
+        raise SettingsError(
+            f"group {group_id} stands in projects {', '.join(map(str, known))}; say which with project_id="
+        )
+
+    at_once = limits_in_force(of_group["Limits"], pl.DataFrame({"hour": [at_hour]}, schema={"hour": _HOUR}))
+    boundary = at_once["as_of"].item() or at_hour.replace(hour=0)
+    start, end = boundary - WEEK, boundary + WEEK
+    if at_hour >= end:  # a limit held for longer than a week: show where it is used, and history up to there
+        boundary = at_hour.replace(hour=0)
+        start, end = boundary - WEEK, boundary + WEEK
+    hours = (
+        limits_in_force(of_group["Limits"], _every_hour(start, end))
+        .join(of_group["HourlyCounts"].select("hour", "count"), on="hour", how="left", maintain_order="left")
+        .with_columns(pl.col("count").fill_null(0))
+    )
+    if alerts is None:
+        fired = (pl.col("count") > pl.col("limit")) & (pl.col("limit") > 0)
+    else:
+        fired = pl.col("hour").is_in(of_group["Alerts"]["hour"].implode())
+    hours = hours.with_columns(fired=fired.fill_null(value=False)).select(
+        "hour", "count", "limit", "rule", "as_of", "fired"
+    )
+    chosen = _focus(hours, boundary, at_hour, only=focus)
+    seen = _of_escalations(of_group.get("Escalations"), start, end)
+    before = of_group["HourlyCounts"].filter(
+        pl.col("hour").is_between((chosen.as_of or start) - WEEK, chosen.as_of or start, closed="left")
+    )
+    return Look(
+        hours=hours,
+        start=start,
+        boundary=boundary,
+        end=end,
+        escalations=seen,
+        focus=chosen,
+        headline=_headline(chosen),
+        reason=reason(chosen, before),
+    )
+
+
+def reason(focus: Focus, before: pl.DataFrame) -> str:
+    """Name the branch that made the limit, with the number of the week before that it rests on.
+
+    Args:
+        focus: the hour.
+        before: the group's counts of the 168 hours before the limit was made; fewer, if less is at hand.
+
+    >>> from datetime import UTC
+    >>> at = datetime(2026, 1, 5, tzinfo=UTC)
+    >>> reason(Focus(hour=at, count=9, limit=46, rule="bursty", as_of=at, fired=False),
+    ...     pl.DataFrame({"hour": [at - HOUR], "count": [23]}))
+    'bursty: 2.00 x busiest hour 23 = 46'
+    """
+    busiest = int(before["count"].max() or 0)  # type: ignore[arg-type] # the column is Int64
+    total = int(before["count"].sum())
+    if focus.as_of is None:
+        return "no limit had been made for this hour"
+    if focus.limit is None:
+        return "no limit: the 168 hours before it was to be made were silent"
+    if focus.rule == "fallback":
+        return f"fallback: a fixed limit of {number(focus.limit)}, no fresh forecast was at hand"
+    if busiest == 0 or focus.rule not in ("new", "bursty", "spike"):
+        return f"{focus.rule}: limit {number(focus.limit)}"
+    if focus.rule == "spike":
+        mean = total / (WEEK // HOUR)
+        return f"spike: {focus.limit / mean:.2f} x mean hour {number(mean)} = {number(focus.limit)}"
+    factor = focus.limit / busiest
+    times = f"{factor:.0f}" if focus.rule == "new" and factor.is_integer() else f"{factor:.2f}"
+    # a limit is a whole number: where it was cut, the factor is only nearly this
+    equal = "=" if abs(factor - round(factor, 2)) < 1e-9 else "≈"
+    return f"{focus.rule}: {times} x busiest hour {number(busiest)} {equal} {number(focus.limit)}"
+
+
+def _headline(focus: Focus) -> str:
+    count, at = number(focus.count), stamp(focus.hour)
+    if focus.limit is None:
+        return f"No limit in force: {count} at {at}, nothing could fire"
+    limit = number(focus.limit)
+    if focus.fired:
+        return f"Fired: {count} > {limit} at {at}"
+    if focus.count > focus.limit > 0:
+        return f"Over the limit but no alert given: {count} > {limit} at {at}"
+    return f"Not fired: peak {count}, limit {limit} at {at}"
+
+
+def _focus(hours: pl.DataFrame, boundary: datetime, at: datetime, *, only: bool) -> Focus:
+    judged = hours.filter(pl.col("hour") >= boundary)
+    fired = judged.filter("fired")
+    at_row = hours.filter(pl.col("hour") == at)
+    if only or at_row["fired"].item():
+        row = at_row
+    elif fired.height:
+        row = fired.head(1)
+    else:
+        # nearest to firing: hours without a limit come last, then the largest share of the limit, then the earliest
+        share = pl.col("count") / pl.max_horizontal("limit", 1)
+        row = judged.sort(pl.col("limit").is_null(), -share, -pl.col("count"), "hour").head(1)
+    return Focus(**row.row(0, named=True))
+
+
+def _every_hour(start: datetime, end: datetime) -> pl.DataFrame:
+    return pl.DataFrame({"hour": pl.datetime_range(start, end, HOUR, closed="left", time_unit="us", eager=True)})
+
+
+def _of_group(frame: pl.DataFrame | pl.LazyFrame, contract: str, group_id: int, project_id: int | None) -> pl.DataFrame:
+    lazy = require(frame.lazy(), contract, columns=(*KEY, *_NEEDED[contract]))
+    group = pl.col("group_id") == group_id
+    if project_id is not None:
+        group &= pl.col("project_id") == project_id
+    return lazy.filter(group).select(*KEY, *_NEEDED[contract]).collect()
+
+
+def _of_escalations(escalations: pl.DataFrame | None, start: datetime, end: datetime) -> pl.DataFrame:
+    if escalations is None:
+        return empty("Escalations").select("escalated_at", "ended_at")
+    ended = pl.coalesce("ended_at", pl.col("escalated_at") + HOUR)
+    return (
+        escalations.filter(pl.col("escalated_at") < end, ended > start)
+        .select("escalated_at", "ended_at")
+        .sort("escalated_at")
+    )
+
+
+_HOUR = pl.Datetime("us", "UTC")
+
+_NEEDED = {
+    "HourlyCounts": ("hour", "count"),
+    "Limits": ("date", "limit", "rule", "as_of"),
+    "Alerts": ("hour",),
+    "Escalations": ("escalated_at", "ended_at"),
+}

@@ -1,0 +1,469 @@
+import base64
+import re
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
+
+import matplotlib as mpl
+import numpy as np
+import polars as pl
+import pytest
+from matplotlib import pyplot as plt
+
+from issue_analytics import thresholds
+from issue_analytics.backtest import backtest
+from issue_analytics.backtest.runs import open_run, write_run
+from issue_analytics.errors import DatasetError, FrameError, SettingsError
+from issue_analytics.frames import empty
+from issue_analytics.reporting import write_report
+from issue_analytics.reporting.cases import false_alarms, misses
+from issue_analytics.reporting.report import PICTURE_BYTES
+from issue_analytics.reporting.tables import table
+
+HOUR = timedelta(hours=1)
+MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+HOSTILE = (
+    "</td></table><script>alert(1)</script>",
+    '"><img src=http://example.invalid/x onerror=alert(1)>',
+    "{{ 7*7 }}{% include 'x' %}",
+    r"$\frac{1}{0}$ $$ \undefined",
+    "a\x00b\x1b[31mc\u202egnp.exe\u2066",
+    "x" * 10_000,
+    "<style>*{display:none}</style><!--",
+    "=HYPERLINK(1)",
+    "url(http://example.invalid) @import 'x'; &lt;b&gt; &#60;",
+    "",
+    None,
+    "]]></svg>",
+)
+FORBIDDEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+class Page(HTMLParser):
+    """The tags, attributes and text of a page."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.attributes, self.text, self.open = [], [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        if tag not in {"meta", "img", "br", "link", "input"}:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] != "style":
+            self.text.append(data)
+
+    def words(self):
+        return re.sub(r"\s+", " ", " ".join(self.text))
+
+    def values(self, tag, name):
+        return [value for of, attribute, value in self.attributes if (of, attribute) == (tag, name)]
+
+
+def make_counts(groups=12, days=28, seed=3):
+    """Groups of rising volume; each has one storm of many times its usual, and an hour that is hardly more."""
+    random = np.random.default_rng(seed)
+    hours = days * 24
+    frames = []
+    for group in range(1, groups + 1):
+        count = random.poisson(0.2 * group, hours)
+        count[300 + 10 * group] += 60 * group
+        count[500] += 1 + group // 4
+        frames.append(
+            pl.DataFrame(
+                {
+                    "project_id": pl.Series([1] * hours, dtype=pl.Int64),
+                    "group_id": pl.Series([group] * hours, dtype=pl.Int64),
+                    "hour": pl.datetime_range(
+                        MONDAY, MONDAY + hours * HOUR, HOUR, closed="left", eager=True, time_unit="us"
+                    ),
+                    "count": pl.Series(count, dtype=pl.Int64),
+                }
+            )
+        )
+    return pl.concat(frames).filter(pl.col("count") > 0)
+
+
+def make_escalations(provenance="incident", groups=(1, 2, 3, 4)):
+    """Of each group the planted storm, and an hour later in which nothing much happened."""
+    rows = [
+        (1, group, MONDAY + hour * HOUR, MONDAY + (hour + 3) * HOUR, provenance)
+        for group in groups
+        for hour in (300 + 10 * group, 500)
+    ]
+    return pl.DataFrame(rows, schema=empty("Escalations").schema, orient="row")
+
+
+def make_titles():
+    return pl.DataFrame(
+        {"project_id": [1] * 12, "group_id": range(1, 13), "title": HOSTILE},
+        schema={"project_id": pl.Int64, "group_id": pl.Int64, "title": pl.String},
+    )
+
+
+COUNTS = make_counts()
+
+
+@pytest.fixture(scope="module")
+def results():
+    sets = (thresholds.STANDARD, thresholds.LOOSER, thresholds.ThresholdVariables(1, 1, 2, 0.5, 1))
+    return [backtest(COUNTS, make_escalations(), thresholds=each, buckets="dense") for each in sets]
+
+
+def report(results, folder, **options):
+    options = {"cases": 1, **options}
+    return write_report(results, Path(folder) / "report.html", **options).read_text(encoding="utf-8")
+
+
+def cells(page, table_id):
+    """The rows of a table as dictionaries by its headings."""
+    rows = re.findall(
+        r"<tr[^>]*>(.*?)</tr>", re.search(rf'id="{table_id}-c0".*?</table>', page, re.DOTALL)[0], re.DOTALL
+    )
+    heads = re.findall(r"<th[^>]*>(.*?)</th>", re.search(rf'<th[^>]*id="{table_id}-c0".*?</tr>', page, re.DOTALL)[0])
+    return [dict(zip(heads, re.findall(r"<td[^>]*>(.*?)</td>", row), strict=True)) for row in rows if "<td" in row]
+
+
+def pictures(page):
+    sources = Page(page).values("img", "src")
+    assert all(source.startswith("data:image/svg+xml;base64,") for source in sources)
+    return [base64.b64decode(source.partition(",")[2]).decode() for source in sources]
+
+
+def test_a_report_is_one_page_that_asks_for_nothing_from_outside(results, tmp_path):
+    text = report(results, tmp_path, titles=make_titles(), cases=3)
+    page = Page(text)
+    assert page.open == []
+    assert not {"script", "link", "iframe", "object", "embed", "base", "form", "a", "svg"} & set(page.tags)
+    assert {name for _, name, _ in page.attributes} <= {
+        "lang", "charset", "http-equiv", "content", "name", "class", "id", "role", "src", "alt", "scope", "colspan",
+        "rowspan", "headers", "data-quarto-disable-processing", "data-quarto-bootstrap",
+    }  # fmt: skip
+    assert page.values("meta", "http-equiv") == ["Content-Security-Policy"]
+    assert POLICY in page.values("meta", "content")
+    style = re.search(r"<style>(.*?)</style>", text, re.DOTALL)[1]
+    assert "url(" not in style
+    assert "@import" not in style
+    assert len(pictures(text)) == 2 + 3 + 3
+    for picture in pictures(text):
+        for element in ET.fromstring(picture).iter():  # noqa: S314 # our own
+            assert element.tag.rpartition("}")[2] not in {"script", "foreignObject", "a", "image"}
+            for name, value in element.attrib.items():
+                assert not name.rpartition("}")[2].startswith("on")
+                if name.rpartition("}")[2] == "href":
+                    assert value.startswith("#")
+    assert len(text.encode()) < 2_000_000
+
+
+def test_a_report_can_be_read_aloud(results, tmp_path):
+    page = Page(report(results, tmp_path))
+    assert page.values("html", "lang") == ["en"]
+    levels = [int(tag[1]) for tag in page.tags if re.fullmatch(r"h[1-6]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in pairwise(levels))
+    assert len(page.values("img", "alt")) == page.tags.count("img")
+    assert all(page.values("img", "alt"))
+    identifiers = [value for _, name, value in page.attributes if name == "id"]
+    assert len(identifiers) == len(set(identifiers))
+    assert {"th"} <= set(page.tags)
+
+
+def test_hostile_titles_are_text(results, tmp_path):
+    counts = report(results, tmp_path, titles=make_titles(), cases=12)
+    harmless = report(results, tmp_path, titles=make_titles().with_columns(title=pl.lit("calm")), cases=12)
+    page = Page(counts)
+    assert page.tags == Page(harmless).tags  # no title adds or closes a tag
+    assert not FORBIDDEN.search(counts)
+    words = page.words()
+    assert "</td></table><script>alert(1)</script>" in words
+    assert "{{ 7*7 }}" in words
+    assert r"$\frac{1}{0}$" in words
+    assert "abcgnp.exe" in words
+    assert "&lt;b&gt; &#60;" in words
+    assert "xxxxxxxxxx…" in words
+    assert "x" * 121 not in words
+    for picture in pictures(counts):
+        assert "alert" not in picture
+
+
+def test_a_hostile_title_manifest_and_setting_are_text(results, tmp_path):
+    manifest = {
+        "versions": {"polars": HOSTILE[0]},
+        "note": HOSTILE[4],
+        "dataset": {
+            "sources": [{"path": HOSTILE[1], "sha256": HOSTILE[0], "read": 3}, {"path": HOSTILE[5]}, HOSTILE[0]],
+            "rejects_by_reason": {HOSTILE[0]: 3, HOSTILE[5]: 1},
+            "totals": {HOSTILE[6]: 3},
+            "span": [HOSTILE[0], None],
+        },
+    }
+    run = SimpleNamespace(results=results, manifest=manifest, titles=None)
+    text = report(run, tmp_path, title=HOSTILE[0])
+    assert "script" not in Page(text).tags
+    assert "img" in Page(text).tags
+    assert not FORBIDDEN.search(text)
+    assert "example.invalid" not in " ".join(Page(text).values("img", "src"))
+    assert Page(text).open == []
+
+
+def test_the_same_inputs_give_the_same_bytes(results, tmp_path):
+    first = report(results, tmp_path, titles=make_titles(), cases=2)
+    again = [
+        backtest(make_counts(), make_escalations(), thresholds=each.thresholds, buckets="dense") for each in results
+    ]
+    with mpl.rc_context({"font.size": 20, "timezone": "Asia/Tokyo", "axes.grid": True, "svg.fonttype": "none"}):
+        (tmp_path / "other").mkdir()
+        second = report(again, tmp_path / "other", titles=make_titles().reverse(), cases=2)
+    assert first == second
+
+
+def test_nothing_global_is_touched(results, tmp_path):
+    before, figures = dict(mpl.rcParams), plt.get_fignums()
+    report(results, tmp_path)
+    assert dict(mpl.rcParams) == before
+    assert plt.get_fignums() == figures
+
+
+def test_the_summary_table_says_what_the_results_say(results, tmp_path):
+    rows = cells(report(results, tmp_path), "summary")
+    for nth, (row, result) in enumerate(zip(rows, results, strict=True)):
+        caught, events = result.matches["caught_hour"].count(), result.matches.height
+        verdicts = result.alerts["verdict"].to_list()
+        right, false = verdicts.count("caught"), verdicts.count("false")
+        assert row["recall"] == f"{100 * caught / events:.0f} % ({caught} of {events})"
+        assert row["precision"].endswith(f"({right} of {right + false})")
+        assert row["false alarms"] == str(false)
+        assert row["duplicates"] == str(verdicts.count("duplicate"))
+        assert (row["recall, difference"] == "reference") == (nth == 0)
+    assert [row["setting"] for row in rows] == ["standard", "looser", "(1, 1, 2, 0.5, 1)"]
+    assert rows[1]["recall, difference"] == "±0"
+    assert rows[2]["false alarms per series-week, difference"].startswith("+")
+
+
+def test_a_duplicate_is_neither_right_nor_wrong(tmp_path):
+    storm = (pl.col("group_id") == 4) & (pl.col("hour") == MONDAY + 420 * HOUR)
+    counts = COUNTS.with_columns(count=pl.when(storm).then(9000).otherwise("count"))
+    truth = make_escalations(groups=(4,)).head(1).with_columns(ended_at=pl.lit(MONDAY + 430 * HOUR))
+    [row] = cells(report(backtest(counts.filter(pl.col("group_id") == 4), truth), tmp_path), "summary")
+    assert (row["precision"], row["duplicates"], row["false alarms"]) == ("100 % (1 of 1)", "1", "0")
+
+
+def test_strata_and_branches_add_up(results, tmp_path):
+    text = report(results[0], tmp_path)
+    strata = cells(text, "volumes")
+    assert sum(int(row["groups"]) for row in strata) == results[0].groups.height
+    assert sum(int(row["false alarms"]) for row in strata) == (results[0].alerts["verdict"] == "false").sum()
+    [branches] = cells(text, "branches")
+    days = [int(branches[name].partition("(")[2].rstrip(")").replace(",", "")) for name in
+            ("new", "bursty", "spike", "fallback", "no limit")]  # fmt: skip
+    assert sum(days) == int(branches["group-days"].replace(",", "")) == 12 * 21
+
+
+@pytest.mark.parametrize("provenance", ["algorithm", "human", "incident", "injected"])
+def test_the_banner_is_there_if_and_only_if_the_truth_is_circular(provenance, tmp_path):
+    mixed = pl.concat([make_escalations("human"), make_escalations(provenance, groups=(5,))])
+    words = Page(report(backtest(COUNTS, mixed), tmp_path)).words()
+    assert ("Circular truth" in words) == (provenance == "algorithm")
+    if provenance == "algorithm":
+        assert "20 % (2 of 10) of the judged escalations" in words
+
+
+def test_escalations_that_were_not_judged_make_no_banner(tmp_path):
+    early = make_escalations("algorithm").with_columns(
+        pl.col("escalated_at", "ended_at") - timedelta(days=60),
+    )
+    assert "Circular truth" not in Page(report(backtest(COUNTS, early), tmp_path)).words()
+
+
+def test_without_escalations_the_burden_is_told_and_nothing_is_zero_that_is_unknown(tmp_path):
+    result = backtest(COUNTS)
+    text = report([result, backtest(COUNTS, thresholds=thresholds.TIGHTER)], tmp_path, cases=2)
+    words = Page(text).words()
+    assert "No escalation is known" in words
+    assert "Biggest storms" in words
+    assert "Worst misses" not in words
+    row = cells(text, "summary")[0]
+    assert row["alerts"] == str(result.alerts.height)
+    assert "recall" not in row
+    assert "precision" not in row
+    rate = result.alerts.height / (result.groups["exposed_hours"].sum() / 168)
+    assert float(row["alerts per series-week"]) == pytest.approx(rate, rel=0.01)
+    ratios = [float(row["count / limit"]) for row in cells(text, "storms")]
+    assert ratios == sorted(ratios, reverse=True)
+    assert ratios[0] == pytest.approx((result.crossings["count"] / result.crossings["limit"]).max(), rel=0.01)
+
+
+def test_undefined_is_written_as_such(tmp_path):
+    calm = COUNTS.with_columns(pl.col("count").clip(0, 1))
+    result = backtest(calm, make_escalations())
+    assert result.alerts.is_empty()
+    text = report(result, tmp_path)
+    [row] = cells(text, "summary")
+    assert row["precision"] == "n/a (0 of 0)"
+    assert row["median delay, hours"] == "n/a"
+    assert row["recall"] == "0 % (0 of 8)"
+    assert "no known escalation explains: none." in Page(text).words()
+
+
+def test_labelled_and_not_labelled_results_stand_side_by_side(tmp_path):
+    rows = cells(report([backtest(COUNTS, make_escalations()), backtest(COUNTS)], tmp_path), "summary")
+    assert rows[1]["precision"] == rows[1]["false alarms"] == "n/a"
+
+
+@pytest.mark.parametrize("labels", [True, False])
+def test_one_group_is_enough(labels, tmp_path):
+    one = COUNTS.filter(pl.col("group_id") == 4)
+    text = report(backtest(one, make_escalations(groups=(4,)) if labels else None), tmp_path)
+    assert "1 of 1" in Page(text).words()
+
+
+def test_the_worst_misses_and_false_alarms_come_first_and_all_are_counted(results, tmp_path):
+    result = results[2]
+    missed, false = misses(result), false_alarms(result)
+    assert missed.height == result.matches["caught_hour"].null_count() > 0
+    assert false.height == (result.alerts["verdict"] == "false").sum() > 2
+    worst = false.unique(["project_id", "group_id"], keep="first", maintain_order=True)
+    assert worst.equals(false.head(worst.height))  # each group once before any comes again
+    assert worst["ratio"].to_list() == sorted(worst["ratio"], reverse=True)
+    text = report(result, tmp_path, cases=2)
+    words = Page(text).words()
+    assert f"explains: {false.height:,} in all, the worst 2 are shown." in words
+    assert [row["group"] for row in cells(text, "false")] == [str(group) for group in worst["group_id"].head(2)]
+
+
+def test_a_miss_without_a_limit_outranks_a_miss_below_it(tmp_path):
+    new = pl.DataFrame(
+        {"project_id": [1], "group_id": [99], "hour": [MONDAY + 400 * HOUR], "count": [50]}, schema=COUNTS.schema
+    )
+    truth = pl.concat(
+        [
+            make_escalations(),
+            pl.DataFrame(
+                [(1, 99, MONDAY + 400 * HOUR, None, "human")], schema=empty("Escalations").schema, orient="row"
+            ),
+        ]
+    )
+    result = backtest(pl.concat([COUNTS, new]), truth)
+    first = misses(result).row(0, named=True)
+    if 99 in result.groups["group_id"]:
+        assert first["group_id"] == 99
+        assert "no limit that could fire was in force" in Page(report(result, tmp_path)).words()
+
+
+def test_a_run_tells_where_its_data_came_from(results, tmp_path):
+    dataset = {
+        "sources": [{"path": f"exports/{nth}.jsonl", "sha256": "ab" * 32, "read": 10} for nth in range(30)],
+        "rejects": {"count is negative": 7, "no time zone": 1200},
+        "totals": {"occurrences": {"read": 1235774, "accepted": 1234567, "rejected": 1207, "duplicates": 0}},
+        "span": {"first_hour": "2026-01-05T00:00:00+00:00", "last_hour": "2026-02-01T00:00:00+00:00"},
+        "skipped": [{"path": "exports/README", "why": "no export"}],
+        "truth": "labels",
+        "silence": "implied",
+    }
+    run = open_run(write_run(results, tmp_path / "run", dataset=dataset, titles=make_titles()))
+    text = report(run, tmp_path)
+    assert [row["reason"] for row in cells(text, "rejects")] == ["no time zone", "count is negative"]
+    assert [row["rows"] for row in cells(text, "rejects")] == ["1,200", "7"]
+    assert len(cells(text, "sources")) == 20
+    words = Page(text).words()
+    assert "Shown: 20 of 30 files." in words
+    assert "read: 1,235,774, accepted: 1,234,567, rejected: 1,207, duplicates: 0" in words
+    assert "first hour: 2026-01-05T00:00:00+00:00, last hour: 2026-02-01T00:00:00+00:00" in words
+    assert "1: path: exports/README, why: no export" in words
+    assert "dataset, truth labels" in words
+    assert "abababababababab" in words
+    assert results[0].thresholds.digest in words
+    assert "not recorded" not in words
+    without = report(open_run(write_run(results, tmp_path / "bare")), tmp_path)
+    assert "not recorded" in Page(without).words()
+
+
+def test_no_rejects_is_not_the_same_as_none_recorded(results, tmp_path):
+    run = SimpleNamespace(results=results, titles=None, manifest={"dataset": {"rejects_by_reason": {}}})
+    assert "None: every row was accepted." in Page(report(run, tmp_path)).words()
+
+
+def test_many_pictures_do_not_make_a_large_file(tmp_path):
+    wild = backtest(
+        COUNTS, make_escalations(), thresholds=thresholds.ThresholdVariables(0, 0, 0, 0, 0.5), buckets="dense"
+    )
+    assert (wild.alerts["verdict"] == "false").sum() > 50
+    text = report(wild, tmp_path, cases=50, titles=make_titles())
+    assert len(text.encode()) < 2_000_000
+    assert "Picture left out" in text
+    assert sum(map(len, Page(text).values("img", "src"))) <= PICTURE_BYTES
+
+
+def test_the_pictures_of_a_usual_report_all_have_room(results, tmp_path):
+    text = report(results, tmp_path, cases=6)
+    assert "Picture left out" not in text
+    assert len(pictures(text)) >= 2 + 4 + 6
+
+
+def test_a_report_appears_whole_or_not_at_all(results, tmp_path, monkeypatch):
+    path = tmp_path / "report.html"
+    path.write_text("old", encoding="utf-8")
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", full)
+        with pytest.raises(DatasetError, match="No space left"):
+            write_report(results, path, cases=0)
+    assert path.read_text(encoding="utf-8") == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["report.html"]
+    assert write_report(results, path, cases=0) == path
+    assert [entry.name for entry in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_folders_above_are_made(results, tmp_path):
+    assert write_report(results[0], str(tmp_path / "a" / "b" / "report.html"), cases=0).is_file()
+
+
+def test_mistakes_are_told(results, tmp_path):
+    with pytest.raises(SettingsError, match="no result"):
+        write_report([], tmp_path / "x.html")
+    with pytest.raises(SettingsError, match="got str"):
+        write_report("runs/first", tmp_path / "x.html")
+    with pytest.raises(SettingsError, match="is a folder"):
+        write_report(results, tmp_path)
+    for cases in (-1, 51, True, 2.5):
+        with pytest.raises(SettingsError, match="from 0 to 50"):
+            write_report(results, tmp_path / "x.html", cases=cases)
+    with pytest.raises(FrameError, match="titles: no column title"):
+        write_report(results, tmp_path / "x.html", titles=make_titles().drop("title"))
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    with pytest.raises(DatasetError, match="cannot be written"):
+        write_report(results, tmp_path / "file" / "x.html", cases=0)
+    assert not (tmp_path / "x.html").exists()
+
+
+def test_settings_of_one_name_are_told_apart(results, tmp_path):
+    standard = results[0]
+    sparse = replace(standard, buckets="sparse")
+    rows = cells(report([standard, sparse, standard], tmp_path, cases=0), "summary")
+    assert [row["setting"] for row in rows] == ["standard, dense #1", "standard, sparse", "standard, dense #2"]
+
+
+def test_a_table_is_plain_and_its_cells_are_text():
+    made = table("t", [{"<b>": HOSTILE[0], "n": 3}], text=["<b>"])
+    assert made == table("t", [{"<b>": HOSTILE[0], "n": 3}], text=["<b>"])
+    page = Page(made)
+    assert page.open == []
+    assert set(page.tags) == {"table", "thead", "tr", "th", "tbody", "td"}
+    assert "<b>" in page.words()
+    assert HOSTILE[0] in page.words()
