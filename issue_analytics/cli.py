@@ -292,6 +292,7 @@ def backtest(
         Buckets, typer.Option(help="sparse: as in production; dense: silent hours are zeros.")
     ] = "sparse",
     every: Annotated[str, typer.Option(help="Time between refreshes of the limits: 6h, 1d, 7d, 1w …")] = "1d",
+    offset: Annotated[str, typer.Option(help="How much later than 00:00 UTC (7d: Thursdays, 1w: Mondays).")] = "0h",
     truth: Annotated[
         Literal["auto", "labels", "activities", "none"],
         typer.Option(
@@ -317,7 +318,7 @@ def backtest(
     from issue_analytics.dataset import open_dataset
     from issue_analytics.thresholds import load_thresholds
 
-    policy = Policy(every=every)
+    policy = Policy(every=every, offset=offset)
     settings = [load_thresholds(name) for name in dict.fromkeys(thresholds)]
     data = open_dataset(dataset)
     counts = data.hourly_counts.collect()
@@ -370,29 +371,38 @@ def _truth(data: "Dataset", truth: str) -> "tuple[pl.DataFrame | None, pl.DataFr
 
 def _show_results(results: "Sequence[BacktestResult]", truth: str) -> None:
     first = results[0]
-    start, end = first.exposure["start"].min(), first.exposure["end"].max()
     exposed = first.groups["exposed_hours"].sum() / 168
     _print(
-        f"{first.groups.height:,} issues, {exposed:,.0f} series-weeks exposed, {start:%Y-%m-%d} to {end:%Y-%m-%d}; "
-        f"limits every {first.policy.every}, {first.buckets} buckets; truth: {truth}"
+        f"{first.groups.height:,} issues watched for {exposed:,.0f} series-weeks; truth: {truth}; "
+        f"limits every {first.policy.every}, {first.buckets} buckets"
     )
     rows = []
     for result in results:
         score = result.summary().row(0, named=True)
         rows.append(
             {
-                "thresholds": f"{result.thresholds.name or 'custom'} {score['digest']}",
+                "setting": result.thresholds.name or "custom",
+                "digest": score["digest"],
                 "alerts": f"{score['alerts']:,}",
-                "caught": f"{score['events_caught']:,} of {score['events']:,}",
+                "caught": f"{score['events_caught']:,} of {score['events']:,}" if result.labelled else "n/a",
                 "recall": _share(score["recall"]),
                 "precision": _share(score["precision"]),
-                "false/series-week": _number(score["false_alarms_per_series_week"], 4),
-                "median delay h": _number(score["median_delay_hours"], 1),
+                "false/week": _number(score["false_alarms_per_series_week"], 4),
+                "delay": _number(score["median_delay_hours"], 1),
             }
         )
     _table(rows)
-    if (first.escalations["provenance"] == "algorithm").any():
-        _print("warning: the truth is the algorithm's own flag; recall of the setting that ran is circular.")
+    _print("false/week: false alarms per series-week; delay: median hours, n/a if half are never caught")
+    same = [row["setting"] for row, result in zip(rows[1:], results[1:], strict=True) if _same_alerts(first, result)]
+    if same:
+        _print(f"note: {' and '.join(same)} fired in exactly the same hours as {rows[0]['setting']}")
+    if (first.matches["provenance"] == "algorithm").any():
+        _print("warning: the truth is the algorithm's own flag; recall of the setting that ran is circular")
+
+
+def _same_alerts(one: "BacktestResult", other: "BacktestResult") -> bool:
+    hours = ("project_id", "group_id", "hour")
+    return one.crossings.select(hours).equals(other.crossings.select(hours))
 
 
 def _share(value: float | None) -> str:

@@ -11,7 +11,7 @@ __all__ = ["detect", "limit_in_force"]
 
 
 def limit_in_force(hours: pl.LazyFrame, limits: pl.LazyFrame) -> pl.LazyFrame:
-    """Put ``limit`` and ``rule`` beside rows of a group and an ``hour``; null where no limit is in force.
+    """Put ``limit``, ``rule`` and ``as_of`` beside rows of a group and an ``hour``; null where no limit is in force.
 
     In force is the latest limit for the hour's UTC day that was made at or before the start of the hour, so a limit
     never judges an hour it could have seen. Rows come back by hour.
@@ -25,9 +25,10 @@ def limit_in_force(hours: pl.LazyFrame, limits: pl.LazyFrame) -> pl.LazyFrame:
             right_on="as_of",
             by=[*KEY, "date"],
             strategy="backward",
+            coalesce=False,
             check_sortedness=False,  # with `by` polars cannot check; both sides were sorted just now
         )
-        .drop("date", "as_of")
+        .drop("date")
     )
 
 

@@ -28,13 +28,17 @@ SENSITIVE = ThresholdVariables(
 )  # fires often: standard limits follow a spike up and see no second one
 
 
-def slow_backtest(counts, escalations, exposure, *, thresholds, every_hours, sparse, matching, silence="implied"):
+def slow_backtest(
+    counts, escalations, exposure, *, thresholds, every_hours, sparse, matching, silence="implied", offset=0
+):
     """Everything a backtest says, by loops and dictionaries; refreshes at multiples of ``every_hours`` from Monday."""
     count = {(p, g, h): c for p, g, h, c in counts.select("project_id", "group_id", "hour", "count").iter_rows()}
     keys = sorted({(p, g) for p, g, _ in count})
     first, last = counts["hour"].min(), counts["hour"].max()
     hours = [first + n * HOUR for n in range((last - first) // HOUR + 1)]
-    refreshes = [hour for hour in hours if ((hour - MONDAY) // HOUR) % every_hours == 0 and hour >= first + 168 * HOUR]
+    refreshes = [
+        hour for hour in hours if ((hour - MONDAY) // HOUR - offset) % every_hours == 0 and hour >= first + 168 * HOUR
+    ]
     opening = refreshes[0]
     spans = {key: [] for key in keys}
     for key in keys:
@@ -43,7 +47,7 @@ def slow_backtest(counts, escalations, exposure, *, thresholds, every_hours, spa
             spans[key].append((min(mine), hours[-1] + HOUR))
         elif exposure is None:
             full = [hour for hour in hours + [last + n * HOUR for n in range(1, 200)] if hour >= min(mine) + 168 * HOUR]
-            start = next(hour for hour in full if ((hour - MONDAY) // HOUR) % every_hours == 0)
+            start = next(hour for hour in full if ((hour - MONDAY) // HOUR - offset) % every_hours == 0)
             spans[key].append((start, max(mine) + HOUR))
     if exposure is not None:
         for p, g, start, end in exposure.iter_rows():
@@ -113,17 +117,18 @@ def test_the_backtest_equals_a_plain_loop(seed):
     escalations = random_escalations(rng, counts)
     exposure = random_exposure(rng, counts) if seed % 3 == 1 else None
     every, every_hours = [("1d", 24), ("6h", 6), ("1w", 168), ("12h", 12)][seed % 4]
+    offset = int(rng.integers(0, every_hours)) if seed % 2 else 0
     thresholds = [STANDARD, TIGHTER, SENSITIVE][int(rng.integers(0, 3))]
     buckets = ["sparse", "dense"][int(rng.integers(0, 2))]
     matching = Matching(lead_hours=2, grace_hours=3, open_hours=72, merge_hours=2) if seed % 2 else Matching()
     silence = "recorded" if recorded else "implied"
     result = backtest(
-        counts, escalations, exposure=exposure, thresholds=thresholds, policy=Policy(every=every),
+        counts, escalations, exposure=exposure, thresholds=thresholds, policy=Policy(every=every, offset=f"{offset}h"),
         buckets=buckets, matching=matching, silence=silence,
     )  # fmt: skip
     totals, firings, delays = slow_backtest(
         counts, escalations, exposure, thresholds=thresholds, every_hours=every_hours,
-        sparse=buckets == "sparse", matching=matching, silence=silence,
+        sparse=buckets == "sparse", matching=matching, silence=silence, offset=offset,
     )  # fmt: skip
     assert result.alerts.select("project_id", "group_id", "hour", "crossings", "verdict").rows() == firings
     got = {
@@ -281,6 +286,8 @@ def test_wrong_settings_are_refused():
         Policy(every="5h")
     with pytest.raises(SettingsError, match="every"):
         Policy(every="daily")
+    with pytest.raises(SettingsError, match="offset"):
+        Policy(every="6h", offset="6h")
     with pytest.raises(SettingsError, match="merge_hours"):
         Matching(merge_hours=0)
 

@@ -14,12 +14,11 @@ from matplotlib.dates import date2num
 from matplotlib.figure import Figure
 
 from issue_analytics.backtest import backtest
-from issue_analytics.detection import detect, limit_in_force
+from issue_analytics.detection import detect
 from issue_analytics.errors import FrameError, SettingsError
 from issue_analytics.forecast import forecast, forecast_schedule
 from issue_analytics.frames import RULES, empty
 from issue_analytics.reporting import plot_limits, plot_summary
-from issue_analytics.reporting.look import limits_in_force
 from issue_analytics.reporting.plots import GREEN
 from issue_analytics.reporting.text import clean, number, percent, share
 
@@ -104,16 +103,6 @@ def test_the_step_line_is_the_limit_in_force_of_every_hour(hold, every):
         expected = max(in_force)[1] if in_force else None
         got = drawn[key(hour)]
         assert (None if math.isnan(got) else got) == expected
-
-
-def test_limits_in_force_are_those_that_detection_uses():
-    counts = steady(spikes=[(200, 40)])
-    limits = pl.concat([daily(counts, hold=14), forecast(counts, MONDAY + 179 * HOUR, days=3)])
-    hours = counts.select("project_id", "group_id", "hour")
-    theirs = limit_in_force(hours.lazy(), limits.lazy()).collect()
-    ours = limits_in_force(limits, hours)
-    assert ours["limit"].to_list() == theirs["limit"].to_list()
-    assert ours["limit"].null_count() == 7 * 24
 
 
 def test_predicted_escalations_are_the_crossings_in_view():

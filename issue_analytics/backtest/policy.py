@@ -26,10 +26,11 @@ class Policy:
         every: time between refreshes: ``"1d"``, ``"6h"``, ``"7d"``, ``"1w"`` …; it must divide a day or be whole days.
             Moments are those polars truncates to: whole hours or midnights UTC counted from 1970-01-01, for ``"7d"``
             Thursdays, for ``"1w"`` Mondays.
+        offset: how much later than that: with ``every="1d"``, ``"16h"`` refreshes at 16:00 UTC.
         hold_days: days after which a limit that was not refreshed lapses, 14 upstream.
 
     Raises:
-        SettingsError: ``every`` is no such duration, or ``hold_days`` is below 1.
+        SettingsError: ``every`` or ``offset`` is no such duration, or ``hold_days`` is below 1.
 
     >>> Policy(every="1w").moments(datetime(2026, 1, 7, tzinfo=UTC), datetime(2026, 1, 14, tzinfo=UTC))
     [datetime.datetime(2026, 1, 12, 0, 0, tzinfo=datetime.timezone.utc)]
@@ -37,33 +38,44 @@ class Policy:
 
     name: str = "every-hour"
     every: str = "1d"
+    offset: str = "0h"
     hold_days: int = 14
 
     def __post_init__(self) -> None:
         hours = self.period // timedelta(hours=1)
         if not (hours and (hours % 24 == 0 or 24 % hours == 0)):
             raise SettingsError(f"every: {self.every!r} must divide a day (1h, 6h …) or be whole days (1d, 7d …).")
+        if _duration("offset", self.offset) >= self.period:
+            raise SettingsError(f"offset: {self.offset!r} must be shorter than every, {self.every!r}.")
         if self.hold_days < 1:
             raise SettingsError(f"hold_days: {self.hold_days} is below 1.")
 
     @property
     def period(self) -> timedelta:
         """``every`` as a duration."""
-        if not (match := re.fullmatch(r"(\d{1,4})([hdw])", self.every)):
-            raise SettingsError(f"every: {self.every!r} is no duration such as '6h', '1d' or '1w'.")
-        number = int(match[1])
-        return {"h": timedelta(hours=number), "d": timedelta(days=number), "w": timedelta(weeks=number)}[match[2]]
+        return _duration("every", self.every)
 
     @property
     def days(self) -> int:
-        """Days that each forecast has to serve."""
-        return min(max(1, self.period.days), self.hold_days)
+        """Calendar days that each forecast has to serve, its own day first."""
+        day, offset = timedelta(days=1), _duration("offset", self.offset)
+        # the last refresh of a day may serve past midnight
+        longest = max(self.period, day) + (offset % min(self.period, day))
+        whole = -(-longest // day)  # rounded up
+        return min(whole, self.hold_days)
 
     def moments(self, start: datetime, end: datetime) -> list[datetime]:
         """The refreshes in [start, end)."""
-        anchor = _ANCHORS[self.every[-1]]
+        anchor = _ANCHORS[self.every[-1]] + _duration("offset", self.offset)
         first, last = (-((anchor - edge) // self.period) for edge in (start, end))
         return [anchor + number * self.period for number in range(first, last)]
+
+
+def _duration(name: str, text: str) -> timedelta:
+    if not (match := re.fullmatch(r"(\d{1,4})([hdw])", text)):
+        raise SettingsError(f"{name}: {text!r} is no duration such as '6h', '1d' or '1w'.")
+    number = int(match[1])
+    return {"h": timedelta(hours=number), "d": timedelta(days=number), "w": timedelta(weeks=number)}[match[2]]
 
 
 EVERY_HOUR: Final = Policy()

@@ -49,8 +49,8 @@ def case_lists(result: "BacktestResult", name: str, most: int, *, events: bool) 
     by_group = "; the worst of each group comes before any group's second."
     by_count = f" Ranked by the count divided by the limit, then by the count{by_group}"
     by_peak = (
-        " Ranked by the peak divided by the limit in force at the peak (no limit counts as 1), then by the peak"
-        f"{by_group}"
+        " Ranked by the peak divided by the limit in force at the peak (no limit counts as 1), then by the peak, the "
+        "branches of the limit in turn; the worst of each group comes before any group's second."
     )
     if not events:
         biggest = storms(result)
@@ -68,7 +68,7 @@ def case_lists(result: "BacktestResult", name: str, most: int, *, events: bool) 
         CaseList(
             key="misses",
             heading="Worst misses",
-            rule=f"Escalations that {name} did not catch: {_how_many(missed, most, by_peak)}",
+            rule=f"Escalations that {name} did not catch: {_how_many(missed, most, by_peak)}{_by_branch(missed)}",
             cases=[missed_case(row) for row in missed.head(most).iter_rows(named=True)],
         ),
         CaseList(
@@ -87,14 +87,23 @@ def _how_many(frame: pl.DataFrame, most: int, ranked: str) -> str:
     return f"{number(frame.height)} in all{shown}.{ranked if most else ''}"
 
 
+def _by_branch(missed: pl.DataFrame) -> str:
+    if missed.is_empty():
+        return ""
+    branches = missed["rule"].value_counts(sort=True).rows()
+    return " By the branch of the limit: " + ", ".join(f"{rule} {number(count)}" for rule, count in branches) + "."
+
+
 def misses(result: "BacktestResult") -> pl.DataFrame:
     """Return the escalations that no alert caught, worst first: one row per escalation, as in ``Matches``.
 
     Worst is what came nearest to firing or passed it: the peak divided by the limit in force at the peak (no limit, and
-    a limit of 0, count as 1), then the peak. Each group's worst comes before any group's second worst.
+    a limit of 0, count as 1), then the peak. Each group's worst comes before any group's second worst, and the branches
+    take turns, because misses of one branch have one cause.
     """
     missed = result.matches.filter(pl.col("caught_hour").is_null())
-    return _worst_first(missed, pl.col("peak") / pl.max_horizontal("limit", 1), "peak", "escalated_at")
+    ranked = _worst_first(missed, pl.col("peak") / pl.max_horizontal("limit", 1), "peak", "escalated_at")
+    return ranked.sort(pl.int_range(pl.len()).over("rule"), maintain_order=True)
 
 
 def false_alarms(result: "BacktestResult") -> pl.DataFrame:

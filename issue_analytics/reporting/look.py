@@ -9,11 +9,12 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 
 from issue_analytics.counts import HOUR
+from issue_analytics.detection import limit_in_force
 from issue_analytics.errors import SettingsError
 from issue_analytics.frames import KEY, empty, require
 from issue_analytics.reporting.text import number, stamp
 
-__all__ = ["Focus", "Look", "limits_in_force", "look", "reason"]
+__all__ = ["Focus", "Look", "look", "reason"]
 
 WEEK = timedelta(days=7)
 
@@ -54,39 +55,6 @@ class Look:
     focus: Focus
     headline: str
     reason: str
-
-
-def limits_in_force(limits: pl.DataFrame, hours: pl.DataFrame) -> pl.DataFrame:
-    """Give each hour the limit of its day that was made last, at the hour itself or before.
-
-    Args:
-        limits: contract ``Limits``, of one group.
-        hours: a column ``hour``; further columns stay.
-
-    Returns:
-        The hours in order of time with limit, rule and as_of; null where no limit had been made.
-
-    >>> from datetime import UTC, date
-    >>> noon, midnight = datetime(2026, 1, 5, 12, tzinfo=UTC), datetime(2026, 1, 5, tzinfo=UTC)
-    >>> limits = pl.DataFrame({"date": [date(2026, 1, 5)] * 2, "limit": [30, 9], "rule": ["new", "new"],
-    ...     "as_of": [midnight, noon]})
-    >>> limits_in_force(limits, pl.DataFrame({"hour": [noon - HOUR, noon]}))["limit"].to_list()
-    [30, 9]
-    """
-    return (
-        hours.with_columns(date=pl.col("hour").dt.date())
-        .sort("hour")
-        .join_asof(
-            limits.select("date", "limit", pl.col("rule").cast(pl.String), "as_of").sort("as_of"),
-            left_on="hour",
-            right_on="as_of",
-            by="date",
-            strategy="backward",
-            coalesce=False,
-            check_sortedness=False,  # sorted in the lines above; polars cannot check it within days
-        )
-        .drop("date")
-    )
 
 
 def look(
@@ -138,14 +106,15 @@ def look(
             f"group {group_id} stands in projects {', '.join(map(str, known))}; say which with project_id="
         )
 
-    at_once = limits_in_force(of_group["Limits"], pl.DataFrame({"hour": [at_hour]}, schema={"hour": _HOUR}))
+    key = (known[0], group_id)
+    at_once = _in_force(of_group["Limits"], pl.DataFrame({"hour": [at_hour]}, schema={"hour": _HOUR}), key=key)
     boundary = at_once["as_of"].item() or at_hour.replace(hour=0)
     start, end = boundary - WEEK, boundary + WEEK
     if at_hour >= end:  # a limit held for longer than a week: show where it is used, and history up to there
         boundary = at_hour.replace(hour=0)
         start, end = boundary - WEEK, boundary + WEEK
     hours = (
-        limits_in_force(of_group["Limits"], _every_hour(start, end))
+        _in_force(of_group["Limits"], _every_hour(start, end), key=key)
         .join(of_group["HourlyCounts"].select("hour", "count"), on="hour", how="left", maintain_order="left")
         .with_columns(pl.col("count").fill_null(0))
     )
@@ -171,6 +140,14 @@ def look(
         headline=_headline(chosen),
         reason=reason(chosen, before),
     )
+
+
+def _in_force(limits: pl.DataFrame, hours: pl.DataFrame, *, key: tuple[int, int]) -> pl.DataFrame:
+    """Hours of one group with the limit in force, its rule, and when it was made."""
+    keyed = hours.lazy().with_columns(
+        pl.lit(value, dtype=pl.Int64).alias(name) for name, value in zip(KEY, key, strict=True)
+    )
+    return limit_in_force(keyed, limits.lazy()).with_columns(pl.col("rule").cast(pl.String)).drop(KEY).collect()
 
 
 def reason(focus: Focus, before: pl.DataFrame) -> str:

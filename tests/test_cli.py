@@ -1,0 +1,170 @@
+"""The command line as a user meets it: real processes, real files."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+from histories import HOUR, MONDAY
+
+COMMAND = Path(sys.executable).with_name("issue-analytics")
+REAL = Path(__file__).parents[2] / "shared" / "data" / "real"
+
+
+def run(*arguments, cwd, code=0):
+    done = subprocess.run(
+        [COMMAND, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, env={**os.environ, "COLUMNS": "80"}
+    )  # fmt: skip
+    assert done.returncode == code, done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    """A simulated export, imported, judged and reported."""
+    folder = tmp_path_factory.mktemp("work")
+    run("simulate", "--groups", 400, "--days", 28, "--seed", 3, "--out", "exports", cwd=folder)
+    run("import", "exports", "data", cwd=folder)
+    run("backtest", "data", "-t", "standard", "-t", "tighter", "--buckets", "dense", "--out", "runs/a", cwd=folder)
+    return folder
+
+
+def test_help_tells_every_command(tmp_path):
+    text = run("--help", cwd=tmp_path).stdout
+    for command in ("demo", "simulate", "import", "forecast", "backtest", "report"):
+        assert f"  {command} " in text
+        assert "--help" in run(command, "--help", cwd=tmp_path).stdout
+    assert "Exit codes" in text
+
+
+def test_help_loads_nothing_heavy(tmp_path):
+    code = (
+        "import sys; sys.argv = ['issue-analytics', '--help']\n"
+        "from issue_analytics.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "print([m for m in ('pandera', 'scipy', 'matplotlib', 'jinja2', 'great_tables') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stdout.strip().endswith("[]")
+
+
+def test_what_is_imported_is_said(work):
+    manifest = json.loads(run("import", "exports", "data", "--json", cwd=work).stdout)
+    totals = manifest["totals"]
+    assert totals["occurrences"]["accepted"] == totals["occurrences"]["read"] > 0
+    text = run("import", "exports", "data", cwd=work).stdout
+    assert "already imported" in text
+    assert f"{totals['occurrences']['read']:,}" in text
+
+
+def test_a_backtest_says_its_scores(work):
+    run("backtest", "data", "--out", "runs/b", "--buckets", "dense", cwd=work)
+    text = run("backtest", "data", "--out", "runs/b", "--buckets", "dense", "--overwrite", cwd=work).stdout
+    assert "standard" in text
+    assert "dense buckets" in text
+    assert all(len(line) <= 80 for line in text.splitlines() if "standard" in line)
+    answer = json.loads(run("backtest", "data", "--out", "runs/c", "--buckets", "dense", "--json", cwd=work).stdout)
+    [summary] = answer["summary"]
+    assert answer["truth"] == "labels"
+    assert summary["digest"] == "9d2bd171"
+    assert summary["events"] > 0
+    assert f"{summary['events_caught']:,} of {summary['events']:,}" in text
+
+
+def test_the_recorded_truth_is_warned_of_as_circular(work):
+    text = run("backtest", "data", "--out", "runs/d", "--truth", "activities", cwd=work).stdout
+    assert "circular" in text
+    html = (run("report", "runs/d", "--out", "d.html", cwd=work), (work / "d.html").read_text())[1]
+    assert "circular" in html
+
+
+def test_without_truth_there_is_only_burden(work):
+    answer = json.loads(run("backtest", "data", "--out", "runs/e", "--truth", "none", "--json", cwd=work).stdout)
+    [summary] = answer["summary"]
+    assert summary["alerts"] is not None
+    assert summary["precision"] is summary["recall"] is summary["false_alarms"] is None
+
+
+def test_a_report_is_written(work):
+    answer = json.loads(run("report", "runs/a", "--out", "reports/a.html", "--cases", 2, "--json", cwd=work).stdout)
+    assert (work / answer["report"]).stat().st_size == answer["bytes"] > 10_000
+
+
+def test_limits_are_shown_and_written(work):
+    assert "limits made at" in run("forecast", "data", "--as-of", "2026-01-20", cwd=work).stdout
+    for name in ("limits.parquet", "limits.csv"):
+        run("forecast", "data", "--out", name, cwd=work)
+    limits = pl.read_parquet(work / "limits.parquet")
+    assert limits.height == pl.read_csv(work / "limits.csv").height > 0
+    assert {"project_id", "group_id", "date", "limit", "rule", "as_of"} == set(limits.columns)
+    run("forecast", "data", "--out", "limits.xlsx", cwd=work, code=2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["backtest", "data", "--out", "x", "-t", "standart"], 2, "standard, looser, tighter"),
+        (["backtest", "data", "--out", "x", "--every", "5h"], 2, "must divide a day"),
+        (["backtest", "data", "--out", "runs/a"], 3, "exists already"),
+        (["backtest", "data"], 2, "--out"),
+        (["backtest", "nowhere", "--out", "x"], 3, "no dataset"),
+        (["backtest", "data", "--out", "x", "--buckets", "both"], 2, "sparse"),
+        (["report", "nowhere", "--out", "x.html"], 3, "no run"),
+        (["import", "exports"], 2, "dataset folder"),
+        (["import", "nowhere.csv", "x"], 3, "nowhere.csv"),
+        (["import", "exports", "x", "--columns", "detected_at"], 2, "OURS=THEIRS"),
+        (["import", "exports", "x", "--format", "xml"], 2, "xml"),
+        (["forecast", "data", "--as-of", "yesterday"], 2, "as-of"),
+        (["simulate", "--groups", "0", "--out", "x"], 2, "groups"),
+        (["frobnicate"], 2, "frobnicate"),
+    ],
+)
+def test_a_mistake_is_one_clear_message(work, arguments, code, message):
+    done = run(*arguments, cwd=work, code=code)
+    assert message in done.stderr
+    assert not (work / "x").exists()
+
+
+def test_hostile_names_reach_the_terminal_harmless(tmp_path):
+    name = "\x1b[31mred\x1b[0m.csv"
+    (tmp_path / name).write_text("what,is,this\n1,2,3\n")
+    done = run("import", name, "data", cwd=tmp_path, code=3)
+    assert "\x1b" not in done.stderr + done.stdout
+
+
+def test_any_table_is_read_by_naming_its_columns(tmp_path):
+    rows = [f"OOM | {n % 3},{(MONDAY + n * HOUR / 3).isoformat()}" for n in range(900)]
+    (tmp_path / "app.csv").write_text("signature,ts\n" + "\n".join(rows) + "\nOOM | 0,yesterday\n")
+    text = run(
+        "import", "app.csv", "data/app", "--columns", "group_id=signature", "--columns", "detected_at=ts", cwd=tmp_path
+    ).stdout  # fmt: skip
+    assert "901" in text
+    assert "yesterday" in json.dumps(pl.read_parquet(tmp_path / "data/app/rejects/*.parquet").to_dicts())
+    answer = json.loads(run("backtest", "data/app", "--out", "run", "--json", cwd=tmp_path).stdout)
+    assert answer["summary"][0]["groups"] == 3
+    assert answer["truth"] == "none"
+
+
+@pytest.mark.skipif(not REAL.exists(), reason="the real data are not beside this checkout")
+@pytest.mark.parametrize(
+    ("source", "title", "storm"),
+    [
+        ("apache_error_events", "group_key", (4001, "2005-11-03 16:00", 299, 46)),
+        ("apache_error_events", "group_key", (4001, "2005-07-21 03:00", 520, 46)),
+        ("linux_syslog_events", "group_key", (5001, "2005-11-21 02:00", 251, 64)),
+    ],
+)
+def test_real_storms_fire_against_their_weekly_limits(tmp_path, source, title, storm):
+    """Limits made weekly, Thursdays at 19:00 UTC: the hour in which the log of the largest group begins."""
+    columns = ["--columns", "detected_at=timestamp", "--columns", f"title={title}"]
+    run("import", REAL / f"{source}.parquet", "data", *columns, cwd=tmp_path)
+    run("backtest", "data", "--every", "7d", "--offset", "19h", "--buckets", "dense", "--out", "run", cwd=tmp_path)
+    group, hour, count, limit = storm
+    crossings = pl.read_parquet(tmp_path / "run" / "9d2bd171" / "crossings.parquet")
+    at = pl.col("hour") == pl.lit(hour).str.to_datetime("%Y-%m-%d %H:%M", time_zone="UTC")
+    assert crossings.filter(at, group_id=group).select("count", "limit").row(0) == (count, limit)
