@@ -80,7 +80,7 @@ def test_the_recorded_truth_is_warned_of_as_circular(work):
     text = run("backtest", "data", "--out", "runs/d", "--truth", "activities", cwd=work).stdout
     assert "circular" in text
     html = (run("report", "runs/d", "--out", "d.html", cwd=work), (work / "d.html").read_text())[1]
-    assert "circular" in html
+    assert "Circular truth" in html
 
 
 def test_without_truth_there_is_only_burden(work):

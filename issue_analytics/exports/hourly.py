@@ -1,0 +1,34 @@
+"""Hourly counts: rows of the Snuba query behind the forecast, and any table of group, hour and count."""
+
+import polars as pl
+
+from issue_analytics.exports.quarantine import column, groups, known_project, when
+from issue_analytics.exports.values import integers, nothing, times
+
+__all__ = ["DAILY", "accept", "is_daily"]
+
+DAILY = (
+    "daily counts: every stamp is a midnight (UTC). Limits are events per hour; export the counts with an interval of "
+    "one hour"
+)
+
+
+def accept(raw: pl.DataFrame, *, mapped_groups: bool = False) -> tuple[pl.DataFrame, list[pl.Series | None]]:
+    """Read raw counts into the columns of ``HourlyCounts``, and each row's problems."""
+    project, project_problem = known_project(raw)
+    group, group_problem = groups(raw, project, nothing(raw.height, pl.String), mapped=mapped_groups)
+    hour, hour_problem = times(column(raw, "hour"), "hour")
+    inside = when(hour != hour.dt.truncate("1h"), "hour: inside an hour (UTC); hourly counts need the start of an hour")
+    count, count_problem = integers(column(raw, "count"), "count")
+    frame = pl.DataFrame({"project_id": project, "group_id": group, "hour": hour, "count": count})
+    return frame, [project_problem, group_problem, hour_problem, inside, count_problem]
+
+
+def is_daily(hours: pl.Series) -> bool:
+    """Whether all hours are midnights, of three days or more.
+
+    >>> from datetime import UTC, datetime
+    >>> is_daily(pl.Series([datetime(2026, 1, day, tzinfo=UTC) for day in (5, 6, 7)]))
+    True
+    """
+    return bool((hours.dt.hour() == 0).all()) and hours.n_unique() >= 3

@@ -1,0 +1,91 @@
+"""Accepted rows and rejects: every row is one or the other, and a reject keeps every reason, its file, row and text."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import polars as pl
+
+from issue_analytics.exports.identity import group_ids
+from issue_analytics.exports.values import integers, nothing, text
+
+__all__ = ["RAW", "REJECTS", "column", "groups", "known_project", "refuse", "split", "when"]
+
+RAW: Final = 1_000
+"""Characters of the raw text that a reject keeps."""
+
+REJECTS: Final[dict[str, Any]] = {"source": pl.String, "row": pl.Int64, "reasons": pl.List(pl.String), "raw": pl.String}
+
+Texts = Callable[[Sequence[int]], list[str | None]]
+"""From row numbers to the rows as they stood in the file."""
+
+
+def column(raw: pl.DataFrame, name: str) -> pl.Series:
+    """The raw column, or nulls where the export has none."""
+    return raw[name] if name in raw.columns else nothing(raw.height, pl.Null)
+
+
+def when(mask: pl.Series, words: str) -> pl.Series | None:
+    """These words where the mask is true; None where it is nowhere."""
+    if not mask.any():
+        return None
+    return pl.select(pl.when(mask).then(pl.lit(words)).alias("problem"))["problem"]
+
+
+def known_project(raw: pl.DataFrame) -> tuple[pl.Series, pl.Series | None]:
+    """Project ids, 0 where the export names none, and problems."""
+    project, problem = integers(column(raw, "project_id"), "project_id", required=False)
+    return project.fill_null(0), problem
+
+
+def groups(
+    raw: pl.DataFrame, project: pl.Series, first_part: pl.Series, *, mapped: bool
+) -> tuple[pl.Series, pl.Series | None]:
+    """Group ids: the export's own, else the stable hash of project and first fingerprint part; and problems.
+
+    A column that the user named (``mapped``) may hold any text, such as a signature: text that is no number is hashed
+    as if it were a fingerprint of one part.
+    """
+    own = column(raw, "group_id")
+    if mapped:
+        words = text(own)
+        group, wrong = integers(own, "group_id", required=False)
+        if wrong is not None:
+            group = pl.select(pl.coalesce(group, group_ids(project, words)))[:, 0]
+        wrong = None
+    else:
+        group, wrong = integers(own, "group_id", required=False)
+    lacking = own.is_null() | (text(own).is_null() if own.dtype == pl.String else False)
+    if lacking.any():
+        group = pl.select(
+            pl.when(lacking).then(group_ids(project, text(first_part))).otherwise(group).alias("group_id")
+        )["group_id"]
+        nameless = when(lacking & group.is_null(), "group_id: missing, and no fingerprint to stand for it")
+        if nameless is not None:
+            wrong = nameless if wrong is None else pl.select(pl.coalesce(wrong, nameless))[:, 0]
+    return group, wrong
+
+
+def split(
+    frame: pl.DataFrame, problems: Sequence[pl.Series | None], rows: pl.Series, source: str, texts: Texts
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Part a frame into the rows without a problem and the rejects."""
+    found = [problem for problem in problems if problem is not None]
+    if not found:
+        return frame, pl.DataFrame(schema=REJECTS)
+    table = pl.DataFrame([problem.alias(str(index)) for index, problem in enumerate(found)])
+    bad = table.select(pl.any_horizontal(pl.all().is_not_null()))[:, 0]
+    reasons = table.filter(bad).select(pl.concat_list(pl.all()).list.drop_nulls().alias("reasons"))["reasons"]
+    return frame.filter(~bad), refuse(source, rows.filter(bad), reasons, texts)
+
+
+def refuse(source: str, rows: pl.Series, reasons: pl.Series, texts: Texts) -> pl.DataFrame:
+    """Rejects of these rows; ``reasons`` holds one list per row."""
+    return pl.DataFrame(
+        {
+            "source": pl.Series([source], dtype=pl.String).new_from_index(0, len(rows)),
+            "row": rows.cast(pl.Int64),
+            "reasons": reasons.cast(pl.List(pl.String)),
+            "raw": pl.Series([None if raw is None else raw[:RAW] for raw in texts(rows.to_list())], dtype=pl.String),
+        },
+        schema=REJECTS,
+    )

@@ -1,0 +1,396 @@
+"""One file to accepted rows and rejects, batch by batch; many files to frames without duplicates."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from issue_analytics.errors import ExportError, SettingsError
+from issue_analytics.exports import escalations, hourly, occurrences, status, tables
+from issue_analytics.exports.files import Source, chunks, content_hash, expand
+from issue_analytics.exports.jsonlines import Batch, Wanted, parse
+from issue_analytics.exports.lines import documents, pieces
+from issue_analytics.exports.quarantine import REJECTS, refuse, split
+from issue_analytics.exports.sniff import ALIASES, KINDS, Sniffed, Unknown, kind_of, sniff
+from issue_analytics.frames import KEY, PROVENANCES, check, empty
+
+__all__ = [
+    "CONTRACTS",
+    "TOLD",
+    "UNIQUE",
+    "Options",
+    "Part",
+    "Tally",
+    "Unknown",
+    "merge",
+    "read",
+    "read_file",
+    "whole_file_reject",
+    "words_of",
+]
+
+CONTRACTS: Final = {
+    "occurrences": "Occurrences",
+    "hourly_counts": "HourlyCounts",
+    "status_changes": "StatusChanges",
+    "escalations": "Escalations",
+}
+
+UNIQUE: Final = {
+    "occurrences": ("occurrence_id",),
+    "hourly_counts": (*KEY, "hour"),
+    "status_changes": (*KEY, "at", "kind", "cause", "forecast"),
+    "escalations": (*KEY, "escalated_at"),
+}
+"""What makes a row the same as another; where the rest of two such rows differs, they contradict each other."""
+
+TOLD: Final = {
+    "occurrences": (),
+    "hourly_counts": ("count",),
+    "status_changes": (),
+    "escalations": ("ended_at", "provenance"),
+}
+"""What such a row says, and two of them may contradict each other in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to read: the user's names for our columns, the kind if it is not to be sniffed, provenance of labels.
+
+    Raises:
+        SettingsError: an unknown format, column or provenance.
+    """
+
+    columns: Mapping[str, str] | None = None
+    format: str | None = None
+    provenance: str = "human"
+
+    def __post_init__(self) -> None:
+        if self.format is not None and self.format not in KINDS:
+            raise SettingsError(f"no format {self.format!r}. There are: {', '.join(KINDS)}.")
+        if self.provenance not in PROVENANCES:
+            raise SettingsError(f"no provenance {self.provenance!r}. There are: {', '.join(PROVENANCES)}.")
+        known = {name for kind in KINDS for name in ALIASES[kind]}
+        if unknown := [name for name in self.columns or () if name not in known]:
+            raise SettingsError(
+                f"columns: no column {', '.join(map(str, unknown))} of ours. There are: {', '.join(sorted(known))}."
+            )
+        if self.kind is not None and self.columns:
+            ours = ALIASES[self.kind]
+            if strange := [name for name in self.columns if name not in ours]:
+                raise SettingsError(
+                    f"columns: {', '.join(strange)} is no column of {self.kind}. There are: {', '.join(ours)}."
+                )
+
+    @property
+    def kind(self) -> str | None:
+        """The kind that the format or the named columns call for, None where it is to be sniffed."""
+        if self.format is not None or not self.columns:
+            return self.format
+        telling = {"escalated_at": "escalations", "hour": "hourly_counts", "count": "hourly_counts"}
+        telling |= {"at": "status_changes", "kind": "status_changes", "new_status": "status_changes"}
+        return next((kind for name, kind in telling.items() if name in self.columns), "occurrences")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What a batch of one file came to: accepted rows by kind, with ``row``; rejects; rows read by kind."""
+
+    accepted: Mapping[str, pl.DataFrame]
+    rejects: pl.DataFrame
+    read: Mapping[str, int]
+
+
+@dataclass(slots=True)
+class Tally:
+    """Rows of one kind: ``read == accepted + rejected + duplicates + other``."""
+
+    read: int = 0
+    accepted: int = 0
+    rejected: int = 0
+    duplicates: int = 0
+    other: int = 0
+
+
+@dataclass(frozen=True)
+class _File:
+    path: Path
+    options: Options
+    tell: Callable[[int], None] | None = None
+    fast: bool = True
+
+    @cached_property
+    def digest(self) -> str:
+        return content_hash(self.path)[:16]
+
+
+def _unknown(path: Path, fields: tuple[str, ...]) -> Unknown:
+    found = ", ".join(fields)[:400]
+    return Unknown(
+        f"{path}: no known kind of export. Found: {found or 'no field at all'}. If it is a table of events, name its "
+        'columns: columns={"group_id": "theirs", "detected_at": "theirs"} (--columns group_id=theirs).'
+    )
+
+
+def _wanted(file: _File, sniffed: Sniffed, fallback: str) -> Wanted:
+    """The kind to read, or the reason why it cannot be read."""
+    options, fields = file.options, sniffed.fields
+    if options.columns:
+        kind = options.kind or fallback
+        missing = sorted({theirs for theirs in options.columns.values() if theirs not in fields})
+        if missing and fields:
+            raise ExportError(
+                f"{file.path}: no column {', '.join(missing)}. Found: {', '.join(fields)[:400]}. "
+                'Name them as they stand there: columns={"ours": "theirs"}.'
+            )
+        return Wanted(kind, columns=options.columns)
+    if options.format is not None:
+        return Wanted(options.format, forced=True, stem=file.path.name.split(".")[0])
+    known = sniffed.kind or (fallback if not fields and sniffed.content == "lines" else None)
+    if known is None:
+        # a response without a single row is no stranger
+        if sniffed.content in ("lines", "array", "document") and not fields:
+            return Wanted(fallback)
+        raise _unknown(file.path, fields)
+    return Wanted(known, stem=file.path.name.split(".")[0])
+
+
+def _table_columns(path: Path, kind: str, wanted: Wanted, fields: tuple[str, ...]) -> None:
+    """A table says before its first row whether it has what a row of its kind needs."""
+    needed = {
+        "occurrences": ("detected_at",),
+        "hourly_counts": ("group_id", "hour", "count"),
+        "status_changes": ("at",),
+        "escalations": ("group_id", "escalated_at"),
+    }[kind]
+    named = wanted.columns or {}
+    missing = []
+    for name in needed:
+        there = (named.get(name, name),) if wanted.columns is not None else ALIASES[kind][name]
+        if not set(there) & set(fields):
+            missing.append(name)
+    keys = {named.get("group_id", "group_id"), named.get("fingerprint", "fingerprint")}
+    if kind in ("occurrences", "status_changes") and not keys & set(fields):
+        missing.append("group_id")
+    if missing:
+        raise ExportError(
+            f"{path}: no column {', '.join(missing)}. Found: {', '.join(fields)[:400]}. "
+            f'Name it with columns={{"{missing[0]}": "theirs"}} (--columns {missing[0]}=theirs).'
+        )
+
+
+def _batches(file: _File, fallback: str) -> Iterator[tuple[Batch, bool]]:
+    """The raw batches of a file, and whether its occurrences have ids of their own."""
+    container, stream = chunks(file.path, tell=file.tell)
+    sniffed = sniff(file.path, stream)
+    if sniffed.content == "parquet":
+        yield from _parquet(file, container, sniffed, fallback)
+        return
+    wanted = _wanted(file, sniffed, fallback)
+    has_ids = _has_ids(wanted, sniffed.fields)
+    if sniffed.content == "csv":
+        _table_columns(file.path, wanted.kind, wanted, sniffed.fields)
+        for batch in tables.csv_batches(sniffed.stream, sniffed.fields, sniffed.separator, wanted, fast=file.fast):
+            yield batch, has_ids
+        return
+    records = (
+        pieces(sniffed.stream)
+        if sniffed.content == "lines"
+        else documents(sniffed.stream, array=sniffed.content == "array")
+    )
+    shift = 0
+    for piece in records:
+        if piece.problem is not None:
+            broken = [(piece.first + shift, piece.problem, piece.text.decode("utf-8", "replace"))]
+            yield Batch([], broken, lambda numbers: [None for _ in numbers]), has_ids
+            continue
+        following = piece.first + shift
+        for batch, after in parse(piece, wanted, first=following, fast=file.fast):
+            yield batch, has_ids
+            following = after
+        shift = following - (piece.first + piece.text.count(b"\n") + 1)
+
+
+def _has_ids(wanted: Wanted, fields: tuple[str, ...]) -> bool:
+    if wanted.columns is not None:
+        return wanted.columns.get("occurrence_id", "occurrence_id") in fields
+    return not fields or not {"occurrence_id", "id"}.isdisjoint(fields)
+
+
+def _parquet(file: _File, container: str, sniffed: Sniffed, fallback: str) -> Iterator[tuple[Batch, bool]]:
+    path = file.path if container == "plain" else tables.spooled(sniffed.stream)
+    try:
+        fields = tables.parquet_fields(path, file.path)
+        names = tuple(fields)
+        wanted = _wanted(file, Sniffed("parquet", kind_of(names), names, iter(())), fallback)
+        _table_columns(file.path, wanted.kind, wanted, names)
+        for batch in tables.parquet_batches(path, file.path, fields, wanted):
+            yield batch, _has_ids(wanted, names)
+    finally:
+        if path != file.path:
+            path.unlink()
+
+
+def _accept(file: _File, kind: str, raw: pl.DataFrame, *, has_ids: bool) -> tuple[pl.DataFrame, list[pl.Series | None]]:
+    mapped = "group_id" in (file.options.columns or {})
+    if kind == "occurrences":
+        return occurrences.accept(raw, digest=None if has_ids else file.digest, mapped_groups=mapped)
+    if kind == "hourly_counts":
+        return hourly.accept(raw, mapped_groups=mapped)
+    if kind == "status_changes":
+        return status.accept(raw, mapped_groups=mapped)
+    return escalations.accept(raw, provenance=file.options.provenance, mapped_groups=mapped)
+
+
+def read_file(
+    path: Path,
+    options: Options,
+    *,
+    fallback: str = "occurrences",
+    tell: Callable[[int], None] | None = None,
+    fast: bool = True,
+) -> Iterator[Part]:
+    """Read one file in parts of bounded size. Rows may still repeat each other; ``merge`` sees to that.
+
+    ``fallback`` is the kind of records that show none; ``fast=False`` reads without polars's parsers, for tests.
+
+    Raises:
+        Unknown: no known kind of export.
+        ExportError: the file as a whole cannot be read; parts that came before must be thrown away.
+    """
+    file = _File(path, options, tell, fast)
+    source = str(path)
+    for batch, has_ids in _batches(file, fallback):
+        accepted: dict[str, pl.DataFrame] = {}
+        rejects: list[pl.DataFrame] = []
+        read: Counter[str] = Counter()
+        for kind, raw in batch.rows:
+            frame, problems = _accept(file, kind, raw, has_ids=has_ids)
+            frame = frame.with_columns(raw["row"])
+            good, bad = split(frame, problems, raw["row"], source, batch.texts)
+            read[kind] += raw.height
+            if good.height:
+                accepted[kind] = good
+            if bad.height:
+                rejects.append(bad.with_columns(kind=pl.lit(kind)))
+        if batch.broken:
+            # what cannot be read is counted with the kind its file would have had
+            kind = options.kind or (batch.rows[0][0] if batch.rows else fallback)
+            numbers, reasons, raws = zip(*batch.broken, strict=True)
+            texts = dict(zip(numbers, raws, strict=True))
+            broken = refuse(
+                source,
+                pl.Series(numbers),
+                pl.Series([[reason] for reason in reasons]),
+                lambda rows, texts=texts: [texts[row] for row in rows],  # type: ignore[misc]
+            )
+            rejects.append(broken.with_columns(kind=pl.lit(kind)))
+            read[kind] += len(numbers)
+        none = pl.DataFrame(schema={**REJECTS, "kind": pl.String})
+        yield Part(accepted, pl.concat([none, *rejects]), dict(read))
+
+
+def whole_file_reject(path: Path, error: ExportError, kind: str) -> pl.DataFrame:
+    """The one reject that stands for a file that cannot be read."""
+    why = str(error).removeprefix(f"{path}: ")
+    frame = refuse(str(path), pl.Series([1]), pl.Series([[why]]), lambda rows: [None for _ in rows])
+    return frame.with_columns(kind=pl.lit(kind))
+
+
+def words_of(told: Sequence[str]) -> pl.Expr:
+    """What a row says in these columns, as one text to compare and to show."""
+    words = [pl.col(name).cast(pl.String).fill_null("none") for name in told]
+    return pl.concat_str(words or [pl.lit("")], separator=" ")
+
+
+def merge(kind: str, frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, int]:
+    """Part rows (with ``file`` and ``row``) into single ones, contradictions as rejects, and a number of duplicates.
+
+    Of equal rows the first stays. Rows of one key that contradict each other are all rejected: none is better.
+    """
+    if kind in ("occurrences", "status_changes"):
+        single = frame.unique(list(UNIQUE[kind]), keep="first", maintain_order=True)
+        return single, pl.DataFrame(schema=REJECTS), frame.height - single.height
+    key = list(UNIQUE[kind])
+    told = list(TOLD[kind])
+    single = frame.unique([*key, *told], keep="first", maintain_order=True)
+    clash = single.filter(pl.struct(key).is_duplicated()).select(key).unique() if single.height else single.select(key)
+    if not clash.height:
+        return single, pl.DataFrame(schema=REJECTS), frame.height - single.height
+    bad = frame.join(clash, on=key, how="semi", maintain_order="left")
+    single = single.join(clash, on=key, how="anti", maintain_order="left")
+    shown = words_of(told)
+    both = bad.group_by(key).agg(shown.unique().sort().str.join(" and ").alias("both"))
+    what = "this group and hour" if kind == "hourly_counts" else "this group and start"
+    rejects = bad.join(both, on=key, how="left", maintain_order="left").select(
+        pl.col("file").alias("source"),
+        "row",
+        reasons=pl.concat_list(
+            pl.format(f'contradicts another row of {what}: "{{}}"; keep one of them, or export again', "both")
+        ),
+        raw=pl.struct(*key, *told).struct.json_encode(),
+    )
+    return single, rejects, frame.height - single.height - rejects.height
+
+
+def read(
+    source: Source, kind: str, options: Options, *, fast: bool = True
+) -> tuple[pl.DataFrame, pl.DataFrame, Tally, list[tuple[str, str]]]:
+    """Read all files of a source into memory: accepted rows, rejects, the tally, and files skipped with the reason.
+
+    Raises:
+        ExportError: nothing to read, one named file that cannot be read, or nothing of this kind in it.
+    """
+    files, single = expand(source)
+    tally = Tally()
+    frames: list[pl.DataFrame] = []
+    rejects: list[pl.DataFrame] = []
+    skipped: list[tuple[str, str]] = []
+    others: Counter[str] = Counter()
+    for path in files:
+        try:
+            parts = list(read_file(path, options, fallback=kind, fast=fast))
+            if kind == "hourly_counts":
+                _refuse_daily(path, [part.accepted[kind] for part in parts if kind in part.accepted])
+        except Unknown as error:
+            if single:
+                raise
+            skipped.append((str(path), str(error)))
+            continue
+        except ExportError as error:
+            if single:
+                raise
+            rejects.append(whole_file_reject(path, error, kind))
+            tally.read += 1
+            continue
+        for part in parts:
+            tally.read += sum(part.read.values())
+            others.update({name: number for name, number in part.read.items() if name != kind})
+            rejects.append(part.rejects.filter(pl.col("kind") == kind))
+            if kind in part.accepted:
+                frames.append(part.accepted[kind].with_columns(pl.lit(str(path)).alias("file")))
+    tally.other = sum(others.values())
+    bad = pl.concat([reject.drop("kind") for reject in rejects]) if rejects else pl.DataFrame(schema=REJECTS)
+    good = empty(CONTRACTS[kind])
+    if frames:
+        merged, clashes, tally.duplicates = merge(kind, pl.concat(frames))
+        good = merged.select(good.columns)
+        bad = pl.concat([bad, clashes])
+    tally.accepted, tally.rejected = good.height, bad.height
+    if not tally.accepted and not tally.rejected:
+        if tally.other:
+            found = ", ".join(f"{number} rows of {name}" for name, number in others.most_common())
+            first = others.most_common()[0][0]
+            raise ExportError(f"{source}: no {kind} in it, but {found}. Read them with read_{first}.")
+        if skipped and len(skipped) == len(files):
+            raise ExportError(f"{source}: none of {len(files)} files is an export; the first: {skipped[0][1]}")
+    return check(good, CONTRACTS[kind]), check(bad, "Rejects"), tally, skipped
+
+
+def _refuse_daily(path: Path, frames: list[pl.DataFrame]) -> None:
+    if frames and hourly.is_daily(pl.concat(frames)["hour"]):
+        raise ExportError(f"{path}: {hourly.DAILY}.")

@@ -1,0 +1,214 @@
+"""What a file holds: told from its first bytes and the fields of its first records, never from its name."""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, Final
+
+from issue_analytics.errors import ExportError
+from issue_analytics.exports.lines import MAX_RECORD, documents, pieces
+
+__all__ = ["ALIASES", "KINDS", "Sniffed", "Unknown", "kind_of", "sniff"]
+
+KINDS: Final = ("occurrences", "hourly_counts", "status_changes", "escalations")
+
+ALIASES: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
+    "occurrences": {
+        "occurrence_id": ("occurrence_id", "id"),
+        "event_id": ("event_id",),
+        "project_id": ("project_id",),
+        "group_id": ("group_id",),
+        "type": ("type",),
+        "fingerprint": ("fingerprint",),
+        "title": ("title", "issue_title"),
+        "level": ("level",),
+        "detected_at": ("detected_at", "detection_time"),
+    },
+    "hourly_counts": {
+        "project_id": ("project_id",),
+        "group_id": ("group_id",),
+        "hour": ("hour", "hourBucket"),
+        "count": ("count", "count()"),
+    },
+    "status_changes": {
+        "project_id": ("project_id",),
+        "group_id": ("group_id",),
+        "at": ("at", "update_date"),
+        "kind": ("kind",),
+        "cause": ("cause",),
+        "forecast": ("forecast",),
+        "source": ("source",),
+        "fingerprint": ("fingerprint",),
+        "new_status": ("new_status",),
+        "new_substatus": ("new_substatus",),
+    },
+    "escalations": {
+        "project_id": ("project_id",),
+        "group_id": ("group_id",),
+        "escalated_at": ("escalated_at",),
+        "ended_at": ("ended_at",),
+        "provenance": ("provenance",),
+    },
+}
+"""Our column names, by kind of row, and the names exports have for them; the first that has a value counts."""
+
+_MAGIC: Final = (
+    (b"PK\x03\x04", "a zip archive (or a spreadsheet); unpack it, or save it as CSV"),
+    (b"\xff\xfe", "UTF-16 text; save it as UTF-8"),
+    (b"\xfe\xff", "UTF-16 text; save it as UTF-8"),
+    (b"BZh", "bzip2 data; unpack it first, or use gzip or Zstandard"),
+    (b"\xfd7zXZ", "xz data; unpack it first, or use gzip or Zstandard"),
+)
+
+_HEAD: Final = 2**18
+
+
+class Unknown(ExportError):  # noqa: N818 - internal, an ExportError to everybody else
+    """A file of no known format: an error where it was named, skipped where a folder was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sniffed:
+    """What a file holds.
+
+    ``content`` is ``"lines"``, ``"array"``, ``"document"`` (JSON), ``"csv"`` or ``"parquet"``; ``kind`` is the kind of
+    its first record that is of a known kind, None where none was; ``fields`` are the fields of the first records;
+    ``stream`` are all its bytes, for ``"parquet"`` too.
+    """
+
+    content: str
+    kind: str | None
+    fields: tuple[str, ...]
+    stream: Iterator[bytes]
+    separator: str = ","
+
+
+def kind_of(fields: Collection[str], payload_type: object = None) -> str | None:
+    """Return the kind of a record with these fields, or None.
+
+    >>> kind_of({"project_id", "group_id", "hourBucket", "count()"})
+    'hourly_counts'
+    >>> kind_of({"name", "value"}) is None
+    True
+    """
+    if payload_type == "status_change" or "new_status" in fields or "activity" in fields:
+        return "status_changes"
+    if "escalated_at" in fields:
+        return "escalations"
+    if not {"hour", "hourBucket"}.isdisjoint(fields) and not {"count", "count()"}.isdisjoint(fields):
+        return "hourly_counts"
+    if {"at", "kind"} <= set(fields) or {"type", "dateCreated", "data"} <= set(fields):
+        return "status_changes"
+    if not {"detected_at", "detection_time"}.isdisjoint(fields) or {"fingerprint", "issue_title"} <= set(fields):
+        return "occurrences"
+    return None
+
+
+def _records(record: Any) -> Iterator[Any]:
+    if isinstance(record, dict) and isinstance(record.get("data"), list) and "type" not in record:
+        yield from record["data"]
+    else:
+        yield record
+
+
+def _json_head(content: str, head: bytes) -> list[dict[str, Any]]:
+    """The first records, as many as the head holds whole, at most 50."""
+    found: list[dict[str, Any]] = []
+    parts = pieces(iter([head])) if content == "lines" else documents(iter([head]), array=content == "array")
+    for part in parts:
+        for line in part.text.splitlines() if part.problem is None else ():
+            try:
+                value = json.loads(line)
+            except (ValueError, RecursionError):
+                continue  # cut by the end of the head, or broken: the reader will say so with its number
+            found += [record for record in _records(value) if isinstance(record, dict)]
+            if len(found) >= 50:
+                return found[:50]
+    return found
+
+
+def _json_content(head: bytes) -> str:
+    """``lines``, ``array`` or ``document`` for text that begins with ``{`` or ``[``."""
+
+    def whole(line: bytes) -> bool:
+        try:
+            return isinstance(json.loads(line), dict | list)
+        except (ValueError, RecursionError):
+            return False
+
+    lines = [line for line in head.split(b"\n")[:50] if line.strip()]
+    first = lines[0].strip()
+    if first.startswith(b"{"):
+        # the first line may be broken or too long; a later one that is an object and not indented tells as much
+        alone = whole(first) or any(line[:1] == b"{" and whole(line) for line in lines[1:])
+        return "lines" if alone or (len(lines) == 1 and len(first) > MAX_RECORD) else "document"
+    if len(lines) > 1 and whole(first):
+        return "lines"
+    return "array"
+
+
+def _header(path: object, head: bytes) -> tuple[str, ...] | None:
+    """The separator and the names of a CSV header, or None for what is no table."""
+    line = head.split(b"\n", 1)[0].rstrip(b"\r")
+    try:
+        text = line.decode()
+    except UnicodeDecodeError:
+        return None
+    if re.search(r"[\x00-\x08\x0b-\x1f\x7f]", text):
+        return None
+    plain = re.sub(r'"[^"]*"', "", text)
+    separator = max(",;\t|", key=plain.count)
+    if not plain.count(separator):
+        return None
+    names = next(csv.reader(io.StringIO(text), delimiter=separator), [])
+    names = [name.strip() for name in names]
+    if "" in names or len(set(names)) < len(names):
+        if kind_of(names) is None:
+            return None
+        raise ExportError(f"{path}: the header has an empty or a repeated name: {', '.join(names)[:300]}.")
+    return (separator, *names)
+
+
+def sniff(path: object, stream: Iterator[bytes]) -> Sniffed:
+    """Look at the beginning of a file and say what it holds.
+
+    Raises:
+        Unknown: nothing in it, or bytes that are no text and no Parquet.
+        ExportError: it may well be an export, but in a form that is not read.
+    """
+    first: list[bytes] = []
+    size = 0
+    for chunk in stream:
+        first.append(chunk)
+        size += len(chunk)
+        # enough to see the first record whole, if it is one that will be read at all
+        if size >= _HEAD and (size > MAX_RECORD or b"\n" in chunk or any(b"\n" in part for part in first)):
+            break
+    head = b"".join(first)
+    if head.startswith(b"PAR1"):
+        return Sniffed("parquet", None, (), chain([head], stream))
+    for magic, what in _MAGIC:
+        if head.startswith(magic):
+            raise ExportError(f"{path}: {what}.")
+    if head.startswith(b"\xef\xbb\xbf"):
+        head = head[3:]
+    body = head.lstrip()
+    if not body:
+        raise Unknown(f"{path}: empty; there is nothing to read.")
+    whole = chain([head], stream)
+    if body[:1] in b"{[":
+        content = _json_content(body)
+        records = _json_head(content, body)
+        kinds = (kind_of(record, record.get("payload_type")) for record in records)
+        fields = tuple(dict.fromkeys(str(name) for record in records for name in record))
+        return Sniffed(content, next((kind for kind in kinds if kind), None), fields, whole)
+    header = _header(path, body)
+    if header is None:
+        what = "binary data" if b"\x00" in body[:4096] else "neither JSON nor a table with a header"
+        raise Unknown(f"{path}: {what}. Known are JSON lines, JSON, CSV and Parquet; plain, gzip or Zstandard.")
+    separator, *names = header
+    return Sniffed("csv", kind_of(names), tuple(names), chain([body], stream), separator)
