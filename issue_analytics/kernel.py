@@ -38,14 +38,16 @@ _ULPS: Final = 8 * float(np.finfo(np.float64).eps)
 class _Windows:
     """Sums over the window before each moment; int64 arrays of shape (moments, groups)."""
 
-    quietest: Ints
+    quietest: Ints | None  # only where it was asked for
     busiest: Ints
     total: Ints
     squares: Ints
     on_weekday: Ints  # (days, moments, groups): the part of the total on the weekday forecast
 
 
-def _windows(counts: Ints, ends: Ints, calendar: "_Calendar", weekday: Ints, hours: int) -> _Windows:
+def _windows(
+    counts: Ints, ends: Ints, calendar: "_Calendar", weekday: Ints, hours: int, *, with_quietest: bool
+) -> _Windows:
     """Sum ``counts`` over the ``hours`` rows before each of ``ends``.
 
     Rows are first reduced to chunks that cross neither a midnight nor an end (whole days where limits are made at
@@ -57,6 +59,7 @@ def _windows(counts: Ints, ends: Ints, calendar: "_Calendar", weekday: Ints, hou
         calendar: where days begin.
         weekday: (moments, days), the weekday of each day forecast.
         hours: length of the window.
+        with_quietest: whether to find the smallest count of each window.
     """
     chunk = math.gcd(24, hours, *(ends - calendar.midnight).tolist())
     low, high = int(ends.min()) - hours, int(ends.max())
@@ -69,9 +72,6 @@ def _windows(counts: Ints, ends: Ints, calendar: "_Calendar", weekday: Ints, hou
     squares = np.zeros_like(running)
     np.cumsum(np.einsum("kcg,kcg->kg", cut, cut), axis=0, out=squares[1:])
 
-    def windows_of(chunks: Ints) -> Ints:
-        return np.lib.stride_tricks.sliding_window_view(chunks, width, axis=0)[last - width]
-
     # the hours of one weekday in a window: whole days, the first and the last perhaps cut
     on_weekday = np.zeros((weekday.shape[1], ends.size, counts.shape[1]), dtype=np.int64)
     today = ends - (ends - calendar.midnight) % 24
@@ -81,15 +81,25 @@ def _windows(counts: Ints, ends: Ints, calendar: "_Calendar", weekday: Ints, hou
             (np.clip(day - 168 * weeks_back + edge, ends[:, None] - hours, ends[:, None]) - low) // chunk
             for edge in (0, 24)
         )
-        if (end > start).any():
-            on_weekday += running[end.T] - running[start.T]
+        moment, ahead = np.nonzero(end > start)
+        on_weekday[ahead, moment] += running[end[moment, ahead]] - running[start[moment, ahead]]
     return _Windows(
-        quietest=windows_of(cut.min(axis=1)).min(axis=2),
-        busiest=windows_of(cut.max(axis=1)).max(axis=2),
+        quietest=_over_runs(np.minimum, cut.min(axis=1), width)[last - width] if with_quietest else None,
+        busiest=_over_runs(np.maximum, cut.max(axis=1), width)[last - width],
         total=running[last] - running[last - width],
         squares=squares[last] - squares[last - width],
         on_weekday=on_weekday,
     )
+
+
+def _over_runs(pick: np.ufunc, rows: Ints, width: int) -> Ints:
+    """The smallest or largest of every ``width`` rows in a row, by doubling: a few passes for any width."""
+    span, picked = 1, rows
+    while 2 * span <= width:
+        picked = pick(picked[:-span], picked[span:])
+        span *= 2
+    last: Ints = pick(picked[: rows.shape[0] - width + 1], picked[width - span :])
+    return last
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,10 +189,11 @@ def limits_on(
     block = max(1, BLOCK_CELLS // panel.counts.shape[1])
     for low in range(0, panel.counts.shape[0], block):
         counts = panel.counts[low : low + block].T
-        windows = _windows(counts, ends, calendar, weekday, hours)
+        by_silence = new is None and buckets == "sparse"
+        windows = _windows(counts, ends, calendar, weekday, hours, with_quietest=by_silence)
         if new is not None:
             is_new = new[low : low + block].T
-        elif buckets == "sparse":
+        elif windows.quietest is not None:
             is_new = windows.quietest == 0
         else:
             is_new = np.zeros(windows.total.shape, dtype=np.bool_)
@@ -231,12 +242,9 @@ def _limits(
     limit = np.maximum(bursty, spike).astype(np.int64)  # truncates, as int() does
     rule = np.where(bursty >= spike, BURSTY, SPIKE).astype(np.uint8)
 
-    # where the exponential acts and its last bit may decide: at an integer, or between the two branches
-    tolerance = _ULPS * bursty
+    # where the exponential acts and its last bit may decide, which is at an integer
     acts = np.abs(decay - clipped) <= _ULPS * clipped
-    near = np.abs(bursty - np.rint(bursty)) <= tolerance
-    tied = (np.abs(bursty - spike) <= tolerance).any(axis=0)
-    doubt |= acts & (near | tied)
+    doubt |= acts & (np.abs(bursty - np.rint(bursty)) <= _ULPS * bursty)
 
     limit = np.where(is_new, constants.new_multiplier * windows.busiest, limit)
     rule[:, is_new] = NEW
