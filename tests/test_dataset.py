@@ -163,12 +163,20 @@ def small_pieces(stream):
     return pieces(stream, block=10_000)
 
 
-@pytest.mark.parametrize("content", [b"", b'{"name": 1}', gzip.compress(lines(snuba(1, 9, 3)) * 9)[:-9]])
+@pytest.mark.parametrize(
+    "content", [b"", b'{"name": 1}', gzip.compress(lines(snuba(1, 9, 3)) * 9)[:-9]], ids=["empty", "unknown", "cut"]
+)
 def test_a_single_bad_file_leaves_no_dataset(tmp_path, content):
     (tmp_path / "x.jsonl").write_bytes(content)
     with pytest.raises(ExportError, match=r"x\.jsonl"):
         import_export(tmp_path / "x.jsonl", tmp_path / "data", progress=False)
     assert not (tmp_path / "data").exists()
+    (tmp_path / "o.jsonl").write_bytes(lines(occurrence(1)))
+    import_export(tmp_path / "o.jsonl", tmp_path / "data", progress=False)
+    before = sorted((tmp_path / "data").rglob("*.parquet"))
+    with pytest.raises(ExportError, match=r"x\.jsonl"):
+        import_export(tmp_path / "x.jsonl", tmp_path / "data", progress=False)
+    assert sorted((tmp_path / "data").rglob("*.parquet")) == before
 
 
 def test_what_is_no_dataset(tmp_path):

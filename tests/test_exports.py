@@ -136,6 +136,7 @@ def test_hourly_counts_in_every_dress(tmp_path, text, pack):
         ("set_ignored", {"ignoreCount": 10, "ignoreWindow": None}, "archived_until_condition_met", None, None),
         ("set_ignored", {"ignoreDuration": 30}, "archived_until_condition_met", None, None),
         ("set_ignored", {}, "archived_forever", None, None),
+        ("set_ignored", {"ignoreCount": None, "ignoreUntil": None}, "archived_forever", None, None),
         ("set_ignored", None, "archived_forever", None, None),
         ("set_escalating", {"forecast": 40, "event_id": "e"}, "escalating", "forecast", 40),
         ("set_escalating", {"eventId": "e", "expiredSnooze": {"count": 3}}, "escalating", "condition", None),
@@ -237,7 +238,7 @@ def test_every_reason_is_kept(tmp_path):
     assert len(rejects["reasons"][0]) == 4
 
 
-@pytest.mark.parametrize("count", [-1, 1.5, "NaN", "Infinity", "many", None, True, 10**30, "1e400"])
+@pytest.mark.parametrize("count", [-1, 1.5, "NaN", "Infinity", "many", None, True, 10**15 + 1, 10**30, "1e400"])
 def test_counts_that_are_none(tmp_path, count):
     counts, rejects = read_hourly_counts(
         write(tmp_path, "h.jsonl", lines(SNUBA, {**SNUBA, "group_id": 9, "count()": count}))
@@ -294,6 +295,8 @@ def test_a_naive_datetime_column_is_refused_row_by_row(tmp_path):
         ("half.csv", b"hour,count\n2026-01-05T09:00:00Z,1\n", "no column group_id. Found: hour, count"),
         ("foot.parquet", b"PAR1" + bytes(50), "damaged or truncated Parquet"),
     ],
+    # gzip stamps the time: names made of its bytes would differ from run to run
+    ids=lambda value: value if isinstance(value, str) else "bytes",
 )
 def test_a_single_file_that_cannot_be_read_is_one_message(tmp_path, name, content, message):
     path = write(tmp_path, name, content)
@@ -356,12 +359,12 @@ def test_one_line_of_100_mb_is_refused_and_the_rest_is_read(tmp_path):
         file.write(lines(occurrence(id="1")).encode() + b'\n{"id": "')
         for _ in range(100):
             file.write(b"x" * 2**20)
-        file.write(b'"}\n' + lines(occurrence(id="2"), occurrence(id="3")).encode())
+        file.write(b'"}\n' + lines(occurrence(id="2"), occurrence(id="3"), "{").encode())
     frame, rejects = read_occurrences(path)
     assert frame["occurrence_id"].to_list() == ["1", "2", "3"]
-    assert rejects["row"].to_list() == [2]
+    assert rejects["row"].to_list() == [2, 5]
     assert "longer than 16 MiB" in first_reasons(rejects)[0]
-    assert rejects["raw"].str.len_chars().item() == 1000
+    assert rejects["raw"].str.len_chars()[0] == 1000
 
 
 def test_a_broken_array_keeps_what_came_before(tmp_path):

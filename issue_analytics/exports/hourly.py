@@ -5,7 +5,10 @@ import polars as pl
 from issue_analytics.exports.quarantine import column, groups, known_project, when
 from issue_analytics.exports.values import integers, nothing, times
 
-__all__ = ["DAILY", "accept", "is_daily"]
+__all__ = ["DAILY", "MOST", "accept", "is_daily"]
+
+MOST = 10**15
+"""The contract's limit: sums and sums of squares over a week must stay whole numbers."""
 
 DAILY = (
     "daily counts: every stamp is a midnight (UTC). Limits are events per hour; export the counts with an interval of "
@@ -20,8 +23,9 @@ def accept(raw: pl.DataFrame, *, mapped_groups: bool = False) -> tuple[pl.DataFr
     hour, hour_problem = times(column(raw, "hour"), "hour")
     inside = when(hour != hour.dt.truncate("1h"), "hour: inside an hour (UTC); hourly counts need the start of an hour")
     count, count_problem = integers(column(raw, "count"), "count")
+    absurd = when(count > MOST, f"count: above {MOST:,}; no hour holds so many")
     frame = pl.DataFrame({"project_id": project, "group_id": group, "hour": hour, "count": count})
-    return frame, [project_problem, group_problem, hour_problem, inside, count_problem]
+    return frame, [project_problem, group_problem, hour_problem, inside, count_problem, absurd]
 
 
 def is_daily(hours: pl.Series) -> bool:
