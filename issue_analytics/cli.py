@@ -133,7 +133,7 @@ def simulate(
     from issue_analytics.simulate import simulate as make
 
     simulation = make(groups=groups, days=days, seed=seed)
-    files = simulation.write(out)
+    files = simulation.write(out, progress=False if as_json else None)
     found = {
         "occurrences": simulation.occurrences.height,
         "status_changes": simulation.status_changes.height,
@@ -174,7 +174,14 @@ def import_(
     if len(sources) < 2:
         raise SettingsError("import: name at least one source and, last, the dataset folder.")
     named = dict(_pair(text) for text in columns or [])
-    dataset = import_export(sources[:-1], sources[-1], columns=named or None, format=format_, provenance=provenance)
+    dataset = import_export(
+        sources[:-1],
+        sources[-1],
+        columns=named or None,
+        format=format_,
+        provenance=provenance,
+        progress=False if as_json else None,
+    )
     if as_json:
         _print_json(dataset.manifest)
     else:
@@ -330,7 +337,7 @@ def backtest(
             counts, escalations, exposure=exposure, silence=silence, thresholds=variables, policy=policy,
             buckets=buckets, first_seen=first_seen,
         )
-        for variables in tqdm(settings, desc="backtest", unit="setting", delay=2, disable=as_json)
+        for variables in tqdm(settings, desc="backtest", unit="setting", delay=2, leave=False, disable=as_json)
     ]  # fmt: skip
     known = {name: data.manifest[name] for name in ("totals", "rejects", "span", "skipped")} | {
         "path": str(dataset),
@@ -370,11 +377,13 @@ def _truth(data: "Dataset", truth: str) -> "tuple[pl.DataFrame | None, pl.DataFr
 
 
 def _show_results(results: "Sequence[BacktestResult]", truth: str) -> None:
+    import polars as pl
+
     first = results[0]
     exposed = first.groups["exposed_hours"].sum() / 168
     _print(
         f"{first.groups.height:,} issues watched for {exposed:,.0f} series-weeks; truth: {truth}; "
-        f"limits every {first.policy.every}, {first.buckets} buckets"
+        f"limits {first.policy.schedule}, {first.buckets} buckets"
     )
     rows = []
     for result in results:
@@ -395,7 +404,12 @@ def _show_results(results: "Sequence[BacktestResult]", truth: str) -> None:
     _print("false/week: false alarms per series-week; delay: median hours, n/a if half are never caught")
     same = [row["setting"] for row, result in zip(rows[1:], results[1:], strict=True) if _same_alerts(first, result)]
     if same:
-        _print(f"note: {' and '.join(same)} fired in exactly the same hours as {rows[0]['setting']}")
+        inert = first.groups.select(pl.sum_horizontal("days_new", "days_none").sum()).item()
+        days = first.groups.select(pl.sum_horizontal(pl.col("^days_.*$")).sum()).item()
+        _print(
+            f"note: {' and '.join(same)} fired in exactly the same hours as {rows[0]['setting']}; no threshold acts on "
+            f"the {inert / days:.0%} of group-days whose rule is new or none"
+        )
     if (first.matches["provenance"] == "algorithm").any():
         _print("warning: the truth is the algorithm's own flag; recall of the setting that ran is circular")
 
@@ -425,7 +439,7 @@ def report(
     from issue_analytics.backtest import open_run
     from issue_analytics.reporting import write_report
 
-    written = write_report(open_run(run), out, title=title, cases=cases)
+    written = write_report(open_run(run), out, title=title, cases=cases, progress=False if as_json else None)
     size = written.stat().st_size
     if as_json:
         _print_json({"report": str(written), "bytes": size})

@@ -289,7 +289,13 @@ def _import_all(
     outcomes: list[tuple[str, str]] = []
     sizes = {path: path.stat().st_size if path.is_file() else 0 for path in files}
     with tqdm(
-        total=sum(sizes.values()), unit="B", unit_scale=True, desc="import", delay=2, disable=progress is False
+        total=sum(sizes.values()),
+        unit="B",
+        unit_scale=True,
+        desc="import",
+        delay=2,
+        leave=False,
+        disable=progress is False,
     ) as bar:
         for path in files:
             hashes = {entry["hash"]: entry for entry in manifest["sources"]}

@@ -83,7 +83,7 @@ def backtest(
         length = (ends[1] - ends[0]) if ends else timedelta(0)
         raise FrameError(
             f"HourlyCounts: {length / HOUR:.0f} hours are too few to judge any: limits look back "
-            f"{constants.window_hours} hours, and the next refresh (every {policy.every}) must lie in the data."
+            f"{constants.window_hours} hours, and the next refresh ({policy.schedule}) must lie in the data."
         )
     if exposure is None:
         spans = observed(counts, silence, policy, window, ends)

@@ -56,6 +56,15 @@ class Policy:
         return _duration("every", self.every)
 
     @property
+    def schedule(self) -> str:
+        """When limits are refreshed, in a few words.
+
+        >>> Policy(every="7d", offset="19h").schedule
+        'every 7d, offset 19h'
+        """
+        return f"every {self.every}" + (f", offset {self.offset}" if _duration("offset", self.offset) else "")
+
+    @property
     def days(self) -> int:
         """Calendar days that each forecast has to serve, its own day first."""
         day, offset = timedelta(days=1), _duration("offset", self.offset)

@@ -111,7 +111,7 @@ class BacktestResult:
     def __repr__(self) -> str:
         weeks = self.groups["exposed_hours"].sum() / 168
         return (
-            f"BacktestResult({self.thresholds}, every={self.policy.every}, buckets={self.buckets}: "
+            f"BacktestResult({self.thresholds}, {self.policy.schedule}, buckets={self.buckets}: "
             f"{self.groups.height} groups, {weeks:.1f} series-weeks exposed, {self.alerts.height} alerts, "
             f"{self.matches.height} events)"
         )

@@ -52,6 +52,7 @@ def write_report(
     title: str | None = None,
     titles: pl.DataFrame | pl.LazyFrame | None = None,
     cases: int = 6,
+    progress: bool | None = None,
 ) -> Path:
     """Write a calibration report of one or several settings as a single HTML file.
 
@@ -65,6 +66,7 @@ def write_report(
         title: of the report.
         titles: project_id, group_id, title: what the groups are called; by default those of the run.
         cases: how many misses and how many false alarms are shown with a picture, 0 to 50.
+        progress: None shows a bar if it takes more than two seconds, False never.
 
     Returns:
         The path of the file.
@@ -93,7 +95,9 @@ def write_report(
         raise SettingsError(f"{path}: is a folder; name a file such as {path / 'report.html'}.")
     known = titles if titles is not None else getattr(run_or_results, "titles", None)
     manifest = getattr(run_or_results, "manifest", None)
-    page = _page(results, manifest, clean(title, length=160) or "Spike limits: calibration report", known, cases)
+    page = _page(
+        results, manifest, clean(title, length=160) or "Spike limits: calibration report", known, cases, progress
+    )
     _write_whole(path, page)
     return path
 
@@ -104,6 +108,7 @@ def _page(
     title: str,
     titles: pl.DataFrame | pl.LazyFrame | None,
     cases: int,
+    progress: bool | None,
 ) -> str:
     import jinja2
     from matplotlib import style
@@ -117,7 +122,7 @@ def _page(
     )
     # the reader's matplotlibrc must not reach into the report, nor the report into the reader's session
     with style.context(["default", _STYLE]):
-        values = _values(results, manifest, titles, cases)
+        values = _values(results, manifest, titles, cases, progress)
     return environment.get_template("report.html.j2").render(title=title, **values)
 
 
@@ -126,6 +131,7 @@ def _values(
     manifest: Mapping[str, Any] | None,
     titles: pl.DataFrame | pl.LazyFrame | None,
     cases: int,
+    progress: bool | None,
 ) -> dict[str, Any]:
     from markupsafe import Markup
 
@@ -181,7 +187,7 @@ def _values(
     )
     taken = len(values["summary_picture"]) + len(values["branches_picture"])
     values["cases"] = _case_sections(
-        first, case_lists(first, names[0], cases, events=events), titles, PICTURE_BYTES - taken, tabled
+        first, case_lists(first, names[0], cases, events=events), titles, PICTURE_BYTES - taken, tabled, progress
     )
     return values
 
@@ -192,7 +198,7 @@ def _lead(first: "BacktestResult", names: Sequence[str]) -> str:
     return (
         f"When should an archived issue come back? {many} judged on {number(first.groups.height)} groups over "
         f"{number(weeks, 0)} series-weeks (weeks in which one group was watched). Reference: "
-        f"{setting_names([first])[0]}, {first.buckets} buckets, limits made every {first.policy.every}."
+        f"{setting_names([first])[0]}, {first.buckets} buckets, limits made {first.policy.schedule}."
     )
 
 
@@ -220,30 +226,35 @@ def _case_sections(
     titles: pl.DataFrame | pl.LazyFrame | None,
     room: int,
     tabled: "Callable[..., Any]",
+    progress: bool | None,
 ) -> list[dict[str, Any]]:
     """The sections of single cases, with as many pictures as there is room for."""
+    from tqdm.auto import tqdm
+
     every = [case for part in parts for case in part.cases]
     small, known = narrowed(result, every), _titles(titles, every)
     many = len({case.project_id for case in every}) > 1
     written = []
-    for part in parts:
-        rows, shown = [], []
-        for nth, case in enumerate(part.cases, start=1):
-            title = known.get((case.project_id, case.group_id), "")
-            rows.append(_case_row(nth, case, title, many=many))
-            picture, alt = "", ""
-            if room > 0:
-                seen = look_at(small, case)
-                alt = f"Hourly counts and limits of two weeks. {case.headline}. {seen.reason}."
-                picture = _picture(partial(draw_look, seen, title=f"{case.headline}\n{seen.reason}"), 7.2, 2.6)
-                room -= len(picture)
-            ids = f"group {case.group_id}" + (f" of project {case.project_id}" if case.project_id else "")
-            name = f"{title} ({ids})" if title else ids
-            shown.append({"name": name, "why": case.why, "picture": picture if room >= 0 else "", "alt": alt})
-        if not any(row["title"] for row in rows):
-            rows = [{name: cell for name, cell in row.items() if name != "title"} for row in rows]
-        made = tabled(part.key, rows, text=["group", "title", "branch", "hour (UTC)"], length=70)
-        written.append({"heading": part.heading, "rule": part.rule, "table": made, "cases": shown})
+    with tqdm(total=len(every), desc="report", unit="picture", delay=2, leave=False, disable=progress is False) as bar:
+        for part in parts:
+            rows, shown = [], []
+            for nth, case in enumerate(part.cases, start=1):
+                bar.update()
+                title = known.get((case.project_id, case.group_id), "")
+                rows.append(_case_row(nth, case, title, many=many))
+                picture, alt = "", ""
+                if room > 0:
+                    seen = look_at(small, case)
+                    alt = f"Hourly counts and limits of two weeks. {case.headline}. {seen.reason}."
+                    picture = _picture(partial(draw_look, seen, title=f"{case.headline}\n{seen.reason}"), 7.2, 2.6)
+                    room -= len(picture)
+                ids = f"group {case.group_id}" + (f" of project {case.project_id}" if case.project_id else "")
+                name = f"{title} ({ids})" if title else ids
+                shown.append({"name": name, "why": case.why, "picture": picture if room >= 0 else "", "alt": alt})
+            if not any(row["title"] for row in rows):
+                rows = [{name: cell for name, cell in row.items() if name != "title"} for row in rows]
+            made = tabled(part.key, rows, text=["group", "title", "branch", "hour (UTC)"], length=70)
+            written.append({"heading": part.heading, "rule": part.rule, "table": made, "cases": shown})
     return written
 
 

@@ -111,7 +111,7 @@ def setting_rows(names: Sequence[str], results: "Sequence[BacktestResult]") -> l
             f"{result.thresholds.max_bursty_multiplier:g}",
             "digest": result.thresholds.digest,
             "buckets": result.buckets,
-            "limits made every": result.policy.every,
+            "limits made": result.policy.schedule,
             "policy": result.policy.name,
         }
         for name, result in zip(names, results, strict=True)
@@ -286,7 +286,7 @@ def method(results: "Sequence[BacktestResult]") -> list[str]:
     """How the numbers came about, in sentences."""
     rule = results[0].matching
     modes = sorted({result.buckets for result in results})
-    every = sorted({result.policy.every for result in results})
+    schedules = sorted({result.policy.schedule for result in results})
     lines = {
         "sparse": "Buckets are sparse, as in production: an hour without occurrences is no data point, so a group with "
         "fewer than 168 non-empty hours takes the branch new, however old it is.",
@@ -295,7 +295,7 @@ def method(results: "Sequence[BacktestResult]") -> list[str]:
     }
     return [
         *(lines[mode] for mode in modes),
-        f"Limits are made every {', '.join(every)}, from earlier hours only. The first 7 days of the data are warm-up: "
+        f"Limits are made {', '.join(schedules)}, from earlier hours only. The first 7 days of the data are warm-up: "
         "they serve as history and are not judged.",
         f"Hours over the limit at most {rule.merge_hours:g} h apart are one alert. An hour over the limit belongs "
         "to an "

@@ -35,7 +35,7 @@ def setting_names(results: "Sequence[BacktestResult]") -> list[str]:
     Results that still share a name are numbered: two points of one name would be a riddle.
     """
     parts = [[result.thresholds.name or f"({_values(result)})"] for result in results]
-    for attribute in (lambda result: result.buckets, lambda result: f"every {result.policy.every}"):
+    for attribute in (lambda result: result.buckets, lambda result: str(result.policy.schedule)):
         if len({attribute(result) for result in results}) > 1:
             for part, result in zip(parts, results, strict=True):
                 part.append(attribute(result))

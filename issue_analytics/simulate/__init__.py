@@ -65,14 +65,15 @@ class Simulation:
             f"{self.escalations.height} planted escalations, {self.status_changes.height} status changes)"
         )
 
-    def write(self, folder: str | Path) -> list[Path]:
+    def write(self, folder: str | Path, *, progress: bool | None = None) -> list[Path]:
         """Write the exports: each file is there whole or not at all; the same simulation writes the same bytes.
 
         ``occurrences-000.jsonl.gz`` … : occurrence records, one JSON object per line, 200,000 to a file.
         ``issues.jsonl.gz``: every issue as the tracker retrieves it, with its activities.
         ``planted.csv``: the planted escalations, columns as in the contract ``Escalations``.
 
-        Reading them back gives the frames of this simulation.
+        Reading them back gives the frames of this simulation. ``progress``: None shows a bar if it takes more than two
+        seconds, False never.
 
         Raises:
             DatasetError: the folder cannot be written, or holds files of a larger simulation.
@@ -82,7 +83,9 @@ class Simulation:
         ...     [path.name for path in simulate(groups=5, days=8).write(folder)]
         ['occurrences-000.jsonl.gz', 'issues.jsonl.gz', 'planted.csv']
         """
-        return write_files(Path(folder), self.occurrences, self.groups, self.activities, self.escalations)
+        return write_files(
+            Path(folder), self.occurrences, self.groups, self.activities, self.escalations, progress=progress
+        )
 
 
 def simulate(

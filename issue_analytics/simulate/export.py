@@ -28,9 +28,17 @@ _CONDITION: Final = (
 
 
 def write_files(
-    folder: Path, occurrences: pl.DataFrame, groups: pl.DataFrame, activities: pl.DataFrame, escalations: pl.DataFrame
+    folder: Path,
+    occurrences: pl.DataFrame,
+    groups: pl.DataFrame,
+    activities: pl.DataFrame,
+    escalations: pl.DataFrame,
+    *,
+    progress: bool | None = None,
 ) -> list[Path]:
     """Write everything under temporary names, then rename: a file is there whole or not at all."""
+    from tqdm.auto import tqdm
+
     count = max(1, -(-occurrences.height // RECORDS_PER_FILE))
     names = [f"occurrences-{number:03}.jsonl.gz" for number in range(count)]
     try:
@@ -47,7 +55,8 @@ def write_files(
         records = _records(groups)
         done: list[tuple[Path, Path]] = []
         try:
-            for number, name in enumerate(names):
+            bar = tqdm(names, desc="write", unit="file", delay=2, leave=False, disable=progress is False)
+            for number, name in enumerate(bar):
                 part = occurrences[number * RECORDS_PER_FILE : (number + 1) * RECORDS_PER_FILE]
                 done.append(_put(folder / name, _lines(_occurrence_lines(part, records))))
             done.append(_put(folder / "issues.jsonl.gz", _lines(_issue_lines(occurrences, groups, activities))))
