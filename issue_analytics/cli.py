@@ -385,23 +385,35 @@ def _show_results(results: "Sequence[BacktestResult]", truth: str) -> None:
         f"{first.groups.height:,} issues watched for {exposed:,.0f} series-weeks; truth: {truth}; "
         f"limits {first.policy.schedule}, {first.buckets} buckets"
     )
-    rows = []
+    rows: list[dict[str, str]] = []
     for result in results:
         score = result.summary().row(0, named=True)
-        rows.append(
-            {
-                "setting": result.thresholds.name or "custom",
-                "digest": score["digest"],
-                "alerts": f"{score['alerts']:,}",
-                "caught": f"{score['events_caught']:,} of {score['events']:,}" if result.labelled else "n/a",
+        row = {
+            "setting": result.thresholds.name or "custom",
+            "digest": score["digest"],
+            "alerts": f"{score['alerts']:,}",
+        }
+        if result.labelled:
+            row |= {
+                "caught": f"{score['events_caught']:,} of {score['events']:,}",
                 "recall": _share(score["recall"]),
                 "precision": _share(score["precision"]),
                 "false/week": _number(score["false_alarms_per_series_week"], 4),
                 "delay": _number(score["median_delay_hours"], 1),
             }
-        )
+        else:
+            alerting = result.groups.filter(pl.col("alerts") > 0).height
+            row |= {
+                "issues alerting": f"{alerting:,}",
+                "hours over": f"{result.crossings.height:,}",
+                "alerts/week": _number(score["alerts"] / exposed if exposed else None, 4),
+            }
+        rows.append(row)
     _table(rows)
-    _print("false/week: false alarms per series-week; delay: median hours, n/a if half are never caught")
+    if first.labelled:
+        _print("false/week: false alarms per series-week; delay: median hours, n/a if half are never caught")
+    else:
+        _print("alerts/week: per series-week; whether they are right cannot be told without a truth")
     same = [row["setting"] for row, result in zip(rows[1:], results[1:], strict=True) if _same_alerts(first, result)]
     if same:
         inert = first.groups.select(pl.sum_horizontal("days_new", "days_none").sum()).item()
