@@ -1,20 +1,18 @@
 """The command line: parse, call, write; nothing else."""
 
-import json
 import sys
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from issue_analytics.errors import IssueAnalyticsError, SettingsError
+from issue_analytics.cli.show import plain, say, say_json, show_dataset, show_results, table
+from issue_analytics.errors import DatasetError, IssueAnalyticsError, SettingsError
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from issue_analytics.backtest import BacktestResult
     from issue_analytics.dataset import Dataset
 
 __all__ = ["app", "main"]
@@ -43,47 +41,18 @@ def main() -> None:
     try:
         app()
     except IssueAnalyticsError as error:
-        sys.stderr.write(f"error: {_plain(str(error))}\n")
+        sys.stderr.write(f"error: {plain(str(error))}\n")
         sys.exit(2 if isinstance(error, SettingsError) else 3)
     except BrokenPipeError:  # the reader of our output has left
         sys.stderr.close()
         sys.exit(0)
 
 
-def _plain(text: str) -> str:
-    """Text from files without what a terminal would obey."""
-    return "".join(
-        character if character.isprintable() or character == "\n" else "\N{REPLACEMENT CHARACTER}" for character in text
-    )
-
-
-def _print(text: str = "") -> None:
-    sys.stdout.write(_plain(text) + "\n")
-
-
-def _print_json(value: object) -> None:
-    sys.stdout.write(json.dumps(value, indent=1, default=str, allow_nan=False) + "\n")
-
-
-def _table(rows: Sequence[dict[str, Any]]) -> None:
-    """A table that fits 80 columns; its cells are text, never markup."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for number, name in enumerate(rows[0]):
-        table.add_column(name, justify="left" if number == 0 else "right", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(_plain(str(cell))) for cell in row.values()))
-    Console().print(table)
-
-
 def _version(value: bool) -> None:
     if value:
         from importlib.metadata import version
 
-        _print(f"issue-analytics {version('issue-analytics')}")
+        say(f"issue-analytics {version('issue-analytics')}")
         raise typer.Exit
 
 
@@ -109,15 +78,18 @@ def demo(
     days: Annotated[int, typer.Option(min=8, help="Days to simulate.")] = 56,
     seed: Annotated[int, typer.Option(min=0)] = 1,
 ) -> None:
-    """Simulate an export, import it, backtest three settings, and write a report."""
-    _print(f"1. simulate {groups} issues over {days} days")
+    """Go the whole path once on simulated data.
+
+    Simulates an export, imports it, backtests three settings, and writes a report.
+    """
+    say(f"1. simulate {groups} issues over {days} days")
     exports, dataset, run, report_file = out / "exports", out / "dataset", out / "run", out / "report.html"
     simulate(out=exports, groups=groups, days=days, seed=seed)
-    _print("\n2. import what was exported")
+    say("\n2. import what was exported")
     import_(sources=[exports, dataset])
-    _print("\n3. backtest three settings")
+    say("\n3. backtest three settings")
     backtest(dataset, thresholds=["standard", "looser", "tighter"], out=run, overwrite=True)
-    _print("\n4. report")
+    say("\n4. report")
     report(run, out=report_file)
 
 
@@ -129,7 +101,10 @@ def simulate(
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same bytes.")] = 1,
     as_json: AsJson = False,
 ) -> None:
-    """Write exports a tracker could have written, with planted escalations of known start and end."""
+    """Write exports with planted escalations.
+
+    The files are as a tracker could have written them; planted.csv says when each planted escalation began and ended.
+    """
     from issue_analytics.simulate import simulate as make
 
     simulation = make(groups=groups, days=days, seed=seed)
@@ -141,14 +116,14 @@ def simulate(
         "files": [str(file) for file in files],
     }
     if as_json:
-        _print_json(found)
+        say_json(found)
         return
-    _print(
+    say(
         f"{found['occurrences']:,} occurrences of {groups:,} issues, {found['status_changes']:,} status changes, "
         f"{found['planted_escalations']:,} planted escalations"
     )
     for file in files:
-        _print(f"  {file}")
+        say(f"  {file}")
 
 
 @app.command(name="import")
@@ -165,8 +140,9 @@ def import_(
     provenance: Annotated[str, typer.Option(help="Who says so, for label tables that do not say.")] = "human",
     as_json: AsJson = False,
 ) -> None:
-    """Import exports into a dataset: validated Parquet, rejects with reasons, and a manifest.
+    """Import exports into a dataset.
 
+    Validated Parquet, rejected rows with their reasons, and a manifest of what was read.
     Importing the same content again changes nothing. Formats: data/README.md.
     """
     from issue_analytics.dataset import import_export
@@ -183,9 +159,9 @@ def import_(
         progress=False if as_json else None,
     )
     if as_json:
-        _print_json(dataset.manifest)
+        say_json(dataset.manifest)
     else:
-        _show_dataset(dataset)
+        show_dataset(dataset)
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -193,22 +169,6 @@ def _pair(text: str) -> tuple[str, str]:
     if not (separator and ours and theirs):
         raise SettingsError(f"--columns {text}: expected OURS=THEIRS, such as detected_at=timestamp.")
     return ours.strip(), theirs.strip()
-
-
-def _show_dataset(dataset: "Dataset") -> None:
-    for path, outcome in dataset.outcomes:
-        _print(f"  {path}: {outcome}")
-    manifest = dataset.manifest
-    _table(
-        [{"rows": kind, **{name: f"{n:,}" for name, n in tally.items()}} for kind, tally in manifest["totals"].items()]
-    )
-    if manifest["rejects"]:
-        _print("\nrejected, by reason:")
-        _table([{"rows": f"{number:,}", "reason": why} for why, number in manifest["rejects"].items()])
-    span = manifest["span"]
-    if span["first_hour"]:
-        _print(f"\nhours {span['first_hour']} to {span['last_hour']}")
-    _print(f"dataset: {dataset.path}")
 
 
 @app.command()
@@ -228,7 +188,10 @@ def forecast(
     out: Annotated[Path | None, typer.Option(help="Write a .parquet or .csv file; default: show the highest.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Forecast the daily spike limits of every issue from the 168 hours before a moment."""
+    """Forecast the daily limit of every issue.
+
+    From the 168 hours before a moment; a limit is in events per clock hour.
+    """
     import polars as pl
 
     from issue_analytics.dataset import open_dataset
@@ -245,7 +208,7 @@ def forecast(
     if out is not None:
         _write_whole(limits, out)
     if as_json:
-        _print_json(
+        say_json(
             {
                 "as_of": moment.isoformat(),
                 "thresholds": variables.to_dict(),
@@ -256,20 +219,17 @@ def forecast(
         )
         return
     rules = ", ".join(f"{number:,} {rule}" for rule, number in by_rule.items())
-    _print(
-        f"limits made at {moment:%Y-%m-%d %H:%M} UTC with {variables} ({variables.digest}), {buckets} buckets: {rules}"
-    )
+    say(f"limits made at {moment:%Y-%m-%d %H:%M} UTC with {variables} ({variables.digest}), {buckets} buckets: {rules}")
     if out is not None:
-        _print(f"{limits.height:,} rows in {out}")
+        say(f"{limits.height:,} rows in {out}")
         return
     top = limits.filter(pl.col("date") == moment.date()).sort("limit", descending=True, nulls_last=True).head(10)
     if not top.is_empty():
-        _table(top.select("project_id", "group_id", "date", "limit", "rule").to_dicts())
+        table(top.select("project_id", "group_id", "date", "limit", "rule").to_dicts())
 
 
 def _end(counts: "pl.DataFrame", dataset: Path) -> datetime:
     from issue_analytics.counts import span
-    from issue_analytics.errors import DatasetError
 
     ends = span(counts)
     if ends is None:
@@ -278,8 +238,6 @@ def _end(counts: "pl.DataFrame", dataset: Path) -> datetime:
 
 
 def _write_whole(frame: "pl.DataFrame", out: Path) -> None:
-    from issue_analytics.errors import DatasetError
-
     draft = out.with_name(f".{out.name}.partial")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -317,7 +275,10 @@ def backtest(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a run that is there.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Judge threshold settings on the past: what each would have caught, how late, at how many false alarms."""
+    """Judge threshold settings on the past.
+
+    What each would have caught, how late, and at how many false alarms.
+    """
     from tqdm.auto import tqdm
 
     from issue_analytics.backtest import Policy, write_run
@@ -347,11 +308,11 @@ def backtest(
     }
     write_run(results, out, dataset=known, titles=data.titles.collect(), overwrite=overwrite)
     if as_json:
-        _print_json({"run": str(out), "truth": used, "silence": silence}
+        say_json({"run": str(out), "truth": used, "silence": silence}
                     | {"summary": [result.summary().row(0, named=True) for result in results]})  # fmt: skip
         return
-    _show_results(results, used)
-    _print(f"run: {out}")
+    show_results(results, used)
+    say(f"run: {out}")
 
 
 def _truth(data: "Dataset", truth: str) -> "tuple[pl.DataFrame | None, pl.DataFrame | None, pl.DataFrame | None, str]":
@@ -376,69 +337,6 @@ def _truth(data: "Dataset", truth: str) -> "tuple[pl.DataFrame | None, pl.DataFr
     return None, None, ages, "none"
 
 
-def _show_results(results: "Sequence[BacktestResult]", truth: str) -> None:
-    import polars as pl
-
-    first = results[0]
-    exposed = first.groups["exposed_hours"].sum() / 168
-    _print(
-        f"{first.groups.height:,} issues watched for {exposed:,.0f} series-weeks; truth: {truth}; "
-        f"limits {first.policy.schedule}, {first.buckets} buckets"
-    )
-    rows: list[dict[str, str]] = []
-    for result in results:
-        score = result.summary().row(0, named=True)
-        row = {
-            "setting": result.thresholds.name or "custom",
-            "digest": score["digest"],
-            "alerts": f"{score['alerts']:,}",
-        }
-        if result.labelled:
-            row |= {
-                "caught": f"{score['events_caught']:,} of {score['events']:,}",
-                "recall": _share(score["recall"]),
-                "precision": _share(score["precision"]),
-                "false/week": _number(score["false_alarms_per_series_week"], 4),
-                "delay": _number(score["median_delay_hours"], 1),
-            }
-        else:
-            alerting = result.groups.filter(pl.col("alerts") > 0).height
-            row |= {
-                "issues alerting": f"{alerting:,}",
-                "hours over": f"{result.crossings.height:,}",
-                "alerts/week": _number(score["alerts"] / exposed if exposed else None, 4),
-            }
-        rows.append(row)
-    _table(rows)
-    if first.labelled:
-        _print("false/week: false alarms per series-week; delay: median hours, n/a if half are never caught")
-    else:
-        _print("alerts/week: per series-week; whether they are right cannot be told without a truth")
-    same = [row["setting"] for row, result in zip(rows[1:], results[1:], strict=True) if _same_alerts(first, result)]
-    if same:
-        inert = first.groups.select(pl.sum_horizontal("days_new", "days_none").sum()).item()
-        days = first.groups.select(pl.sum_horizontal(pl.col("^days_.*$")).sum()).item()
-        _print(
-            f"note: {' and '.join(same)} fired in exactly the same hours as {rows[0]['setting']}; no threshold acts on "
-            f"the {inert / days:.0%} of group-days whose rule is new or none"
-        )
-    if (first.matches["provenance"] == "algorithm").any():
-        _print("warning: the truth is the algorithm's own flag; recall of the setting that ran is circular")
-
-
-def _same_alerts(one: "BacktestResult", other: "BacktestResult") -> bool:
-    hours = ("project_id", "group_id", "hour")
-    return one.crossings.select(hours).equals(other.crossings.select(hours))
-
-
-def _share(value: float | None) -> str:
-    return "n/a" if value is None else f"{value:.1%}"
-
-
-def _number(value: float | None, digits: int) -> str:
-    return "n/a" if value is None else f"{value:.{digits}f}"
-
-
 @app.command()
 def report(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder made by backtest.")],
@@ -447,13 +345,16 @@ def report(
     cases: Annotated[int, typer.Option(min=0, help="Worst misses and false alarms to show, each.")] = 6,
     as_json: AsJson = False,
 ) -> None:
-    """Write a run as one HTML file that needs no network."""
+    """Write a run as one HTML file.
+
+    It needs no network and no script, and prints on A4.
+    """
     from issue_analytics.backtest import open_run
     from issue_analytics.reporting import write_report
 
     written = write_report(open_run(run), out, title=title, cases=cases, progress=False if as_json else None)
     size = written.stat().st_size
     if as_json:
-        _print_json({"report": str(written), "bytes": size})
+        say_json({"report": str(written), "bytes": size})
     else:
-        _print(f"report: {written} ({size / 1e6:.1f} MB)")
+        say(f"report: {written} ({size / 1e6:.1f} MB)")
