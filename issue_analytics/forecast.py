@@ -10,7 +10,7 @@ import polars as pl
 from issue_analytics.counts import HOUR, Panel, panels, whole_hour
 from issue_analytics.errors import FrameError, SettingsError
 from issue_analytics.formula import NONE
-from issue_analytics.frames import KEY, RULES, FrameT, empty, require
+from issue_analytics.frames import KEY, RULES, FrameT, check, empty, require
 from issue_analytics.kernel import Buckets, limits_on
 from issue_analytics.thresholds import PUBLISHED, STANDARD, FormulaConstants, ThresholdVariables
 
@@ -30,7 +30,7 @@ def forecast(
     thresholds: ThresholdVariables = STANDARD,
     buckets: Buckets = "sparse",
     days: int = 14,
-    first_seen: pl.DataFrame | None = None,
+    first_seen: pl.DataFrame | pl.LazyFrame | None = None,
     constants: FormulaConstants = PUBLISHED,
 ) -> FrameT:
     """Forecast the daily spike limits of every group from the 168 hours before ``as_of``.
@@ -54,7 +54,8 @@ def forecast(
 
     Raises:
         SettingsError: ``as_of`` has no zone or lies inside an hour; ``days`` below 1; unknown ``buckets``.
-        FrameError: ``counts`` or ``first_seen`` lack a column.
+        FrameError: ``counts`` break their contract (a missing column, a negative count, an hour of a group twice), or
+            ``first_seen`` lacks a column or a time zone. For lazy counts, values are checked when they are collected.
 
     >>> from datetime import UTC
     >>> counts = pl.DataFrame({"project_id": [1, 1], "group_id": [7, 7], "count": [2, 3], "hour": [
@@ -65,14 +66,16 @@ def forecast(
     as_of = whole_hour("as_of", as_of)
     require(counts, "HourlyCounts")
 
+    ages = None if first_seen is None else _ages(first_seen)
+
     def limits(frame: pl.DataFrame) -> pl.DataFrame:
         return forecast_schedule(
-            frame,
+            check(frame, "HourlyCounts"),
             [as_of],
             thresholds=thresholds,
             buckets=buckets,
             days=days,
-            first_seen=first_seen,
+            first_seen=ages,
             constants=constants,
         )
 
@@ -90,7 +93,7 @@ def forecast_schedule(
     thresholds: ThresholdVariables = STANDARD,
     buckets: Buckets = "sparse",
     days: int = 1,
-    first_seen: pl.DataFrame | None = None,
+    first_seen: pl.DataFrame | pl.LazyFrame | None = None,
     constants: FormulaConstants = PUBLISHED,
 ) -> pl.DataFrame:
     """Forecast as :func:`forecast` does, at many moments in one pass; rows by group, ``as_of`` and date.
@@ -103,19 +106,27 @@ def forecast_schedule(
     moments = sorted({whole_hour("as_of", at) for at in as_of})
     frames = [empty("Limits")]
     if moments:
-        ages = _ages(first_seen) if first_seen is not None and buckets == "dense" else None
+        known_ages = None if first_seen is None else _ages(first_seen)
+        ages = known_ages if buckets == "dense" else None
         start = moments[0] - constants.window_hours * HOUR
         for panel in panels(counts, start, moments[-1]):
             frames.extend(_limit_frames(panel, moments, thresholds, buckets, days, ages, constants))
     return pl.concat(frames)
 
 
-def _ages(first_seen: pl.DataFrame) -> pl.DataFrame:
-    for name in ("group_id", "first_seen"):
-        if name not in first_seen.columns:
-            raise FrameError(f"first_seen: no column {name}. Found: {', '.join(first_seen.columns)}.")
-    on = [name for name in KEY if name in first_seen.columns]
-    return first_seen.group_by(on).agg(pl.col("first_seen").min())
+def _ages(first_seen: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
+    """When each group was first seen, in UTC."""
+    schema = first_seen.collect_schema()
+    if missing := [name for name in ("group_id", "first_seen") if name not in schema]:
+        raise FrameError(f"first_seen: no column {', '.join(missing)}. Found: {', '.join(schema)}.")
+    on = [name for name in KEY if name in schema]
+    if wrong := [f"{name} is {schema[name]}" for name in on if not schema[name].is_integer()]:
+        raise FrameError(f"first_seen: {', '.join(wrong)}, not Int64.")
+    stamp = schema["first_seen"]
+    if not isinstance(stamp, pl.Datetime) or stamp.time_zone is None:
+        raise FrameError(f"first_seen: first_seen is {stamp}, not a time with a zone such as Datetime('us', 'UTC').")
+    seen = pl.col("first_seen").dt.convert_time_zone("UTC").dt.cast_time_unit("us")
+    return first_seen.lazy().group_by(pl.col(on).cast(pl.Int64)).agg(seen.min()).collect()
 
 
 def _limit_frames(

@@ -31,7 +31,7 @@ PROVENANCES: Final = ("algorithm", "velocity", "condition", "platform", "human",
 CAUSES: Final = ("forecast", "velocity", "condition", "platform")
 """What made a recorded issue escalate."""
 
-VERDICTS: Final = ("caught", "duplicate", "false")
+VERDICTS: Final = ("caught", "duplicate", "unjudged", "false")
 """What an alert turned out to be."""
 
 
@@ -83,16 +83,26 @@ def check(frame: pl.DataFrame, contract: str) -> pl.DataFrame:
     try:
         model.validate(frame, lazy=True)
     except SchemaErrors as error:
-        broken = {
-            f"{failure['column']}: {failure['check']}"
-            for failures in (
-                *error.message.get("DATA", {}).values(),
-                *error.message.get("SCHEMA", {}).values(),
-            )
+        failures = [
+            failure
+            for kind in ("DATA", "SCHEMA")
+            for failures in error.message.get(kind, {}).values()
             for failure in failures
-        }
-        raise FrameError(f"{contract}: {'; '.join(sorted(broken))} ({frame.height} rows looked at).") from None
+        ]
+        broken = {_words(model, str(failure["column"]), str(failure["check"])) for failure in failures}
+        raise FrameError(f"{contract}: {'; '.join(sorted(broken))}. {frame.height:,} rows were looked at.") from None
     return frame
+
+
+def _words(model: "type[DataFrameModel]", column: str, check: str) -> str:
+    if check == "multiple_fields_uniqueness":
+        key = ", ".join(model.to_schema().unique or ())
+        return f"two rows have the same {key}; add them up, or keep one"
+    if check == "not_nullable":
+        return f"{column} holds nulls"
+    if column == model.__name__:  # a rule about rows, named for what it asks
+        return f"not in every row: {check.replace('_', ' ')}"
+    return f"{column}: not {check.replace('_', ' ')}"
 
 
 def empty(contract: str) -> pl.DataFrame:

@@ -168,6 +168,8 @@ class Matches(pa.DataFrameModel):
     peak: pl.Int64 = Field(ge=0, description="count of that hour; 0 if the event has no count")
     limit: pl.Int64 = Field(nullable=True, ge=0, description="limit in force in that hour, events per hour")
     rule: Annotated[pl.Enum, RULES] = Field(description="the branch that made that limit")
+    watched_until: Annotated[pl.Datetime, "us", "UTC"] = Field(description="end of what was watched of it, with grace")
+    cut_off: pl.Boolean = Field(description="whether it went on, or its grace did, when watching ended")
 
 
 class Rejects(pa.DataFrameModel):

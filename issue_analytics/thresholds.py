@@ -24,13 +24,19 @@ __all__ = [
 ]
 
 
+LARGEST: Final = 1000
+"""Of any multiplier: a limit of a thousand times the mean or the busiest hour is none. Keeps limits within int64."""
+
+
 def _number(name: str, value: object) -> int | float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise SettingsError(f"{name}: expected a number, got {value!r}.")
-    if not math.isfinite(value):
+    if isinstance(value, float) and not math.isfinite(value):
         raise SettingsError(f"{name}: {value} is not a finite number.")
     if value < 0:
         raise SettingsError(f"{name}: {value} is negative; multipliers are 0 or more.")
+    if value > LARGEST:
+        raise SettingsError(f"{name}: more than {LARGEST:,}; such a limit would never fire.")
     return value
 
 
@@ -44,7 +50,7 @@ def _known(cls: type, values: Mapping[str, object]) -> None:
 class ThresholdVariables:
     """The five variables of the spike limit; frozen, comparable, hashable.
 
-    Each is a finite number, 0 or more, an int or a float.
+    Each is a number from 0 to 1,000, an int or a float.
 
     Args:
         std_multiplier: standard deviations above the mean, in the spike factor ``(m + std_multiplier s) / m``.
@@ -54,7 +60,7 @@ class ThresholdVariables:
         max_bursty_multiplier: and at most this. Above 5 it never acts: the formula's amplitude is 5.
 
     Raises:
-        SettingsError: a value is negative, not finite or no number, or a minimum exceeds its maximum.
+        SettingsError: a value is out of range or no number, or a minimum exceeds its maximum.
 
     >>> STANDARD
     ThresholdVariables(5, 5, 8, 2, 5)
@@ -121,7 +127,7 @@ class ThresholdVariables:
         """
         try:
             values = json.loads(text)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:  # a number of 5,000 digits, a thousand brackets
             raise SettingsError(f"not JSON: {error}.") from None
         if not isinstance(values, dict):
             raise SettingsError('expected a JSON object such as {"std_multiplier": 5}.')
@@ -144,7 +150,7 @@ class ThresholdVariables:
         """
         try:
             values = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise SettingsError(f"not TOML: {error}.") from None
         table = values.get("thresholds", values)
         if not isinstance(table, dict):
@@ -193,8 +199,8 @@ class FormulaConstants:
         _number("-bursty_rate", -self.bursty_rate)
         for name in ("new_multiplier", "window_hours", "weekday_weight"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise SettingsError(f"{name}: expected a whole number, 1 or more, got {value!r}.")
+            if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= LARGEST:
+                raise SettingsError(f"{name}: expected a whole number from 1 to {LARGEST:,}, got {value!r}.")
         if self.window_hours % 24:
             raise SettingsError(f"window_hours: {self.window_hours} is no multiple of 24.")
 

@@ -20,6 +20,8 @@ from polars.testing import assert_frame_equal
 
 from issue_analytics import frames
 from issue_analytics.backtest import Matching, Policy, backtest
+from issue_analytics.backtest.scores import median_delay_hours
+from issue_analytics.detection import limit_in_force
 from issue_analytics.errors import FrameError, SettingsError
 from issue_analytics.thresholds import STANDARD, TIGHTER, ThresholdVariables
 
@@ -48,12 +50,14 @@ def slow_backtest(
         elif exposure is None:
             full = [hour for hour in hours + [last + n * HOUR for n in range(1, 200)] if hour >= min(mine) + 168 * HOUR]
             start = next(hour for hour in full if ((hour - MONDAY) // HOUR - offset) % every_hours == 0)
-            spans[key].append((start, max(mine) + HOUR))
+            spans[key] += [(hour, hour + HOUR) for hour in mine if hour >= start]
     if exposure is not None:
         for p, g, start, end in exposure.iter_rows():
             spans[p, g].append((start, end))
 
-    totals = dict.fromkeys(("alerts", "caught", "false", "duplicate", "events", "events_caught", "exposed", "quiet"), 0)
+    totals = dict.fromkeys(
+        ("alerts", "caught", "false", "duplicate", "unjudged", "events", "events_caught", "exposed", "quiet"), 0
+    )
     firings, delays = [], {}
     for key in keys:
         born = min(h for p, g, h in count if (p, g) == key)
@@ -80,17 +84,33 @@ def slow_backtest(
             limit, _ = slow_limit(window, made, hour.weekday(), thresholds, sparse=sparse)
             if limit and count.get((*key, hour), 0) > limit:
                 crossings.append(hour)
+
+        def about(hour, zone=zone):
+            return {at for at, opens, closes in zone if hour < closes and hour + HOUR > opens}
+
+        judged = {at for at, _, _ in zone if any(hour <= at < hour + HOUR for hour in exposed)}
         episodes = []
         for hour in crossings:
-            if episodes and hour - episodes[-1][-1] <= timedelta(hours=matching.merge_hours):
+            together = (
+                episodes
+                and hour - episodes[-1][-1] <= timedelta(hours=matching.merge_hours)
+                and bool(about(hour)) == bool(about(episodes[-1][-1]))
+                and all(episodes[-1][-1] + n * HOUR in exposed for n in range((hour - episodes[-1][-1]) // HOUR))
+            )
+            if together:
                 episodes[-1].append(hour)
             else:
                 episodes.append([hour])
         taken = set()
         for episode in episodes:
-            met = {at for at, opens, closes in zone for hour in episode if hour < closes and hour + HOUR > opens}
-            verdict = "false" if not met else "duplicate" if met <= taken else "caught"
-            taken |= met
+            met = set().union(*map(about, episode))
+            if not met:
+                verdict = "false"
+            elif not met & judged:
+                verdict = "unjudged"
+            else:
+                verdict = "duplicate" if met & judged <= taken else "caught"
+            taken |= met & judged
             totals[verdict] += 1
             totals["alerts"] += 1
             firings.append((*key, episode[0], len(episode), verdict))
@@ -144,6 +164,7 @@ def test_the_backtest_equals_a_plain_loop(seed):
         "false_alarms": "false",
         "duplicates": "duplicate",
         "events": "events",
+        "unjudged": "unjudged",
     }.items():
         assert summary[ours] == totals[theirs]
     assert summary["events_caught"] == totals["events_caught"]
@@ -165,7 +186,7 @@ def test_the_plain_loop_saw_every_verdict():
         verdicts |= set(result.alerts["verdict"]) | {
             "missed" for delay in result.matches["delay_hours"] if delay is None
         }
-    assert verdicts == {"caught", "false", "duplicate", "missed"}
+    assert verdicts == {"caught", "false", "duplicate", "unjudged", "missed"}
 
 
 # By hand --------------------------------------------------------------------------------------------------------------
@@ -234,19 +255,32 @@ def test_the_first_week_is_history_only():
     assert result.exposure["start"].item() == MONDAY + 168 * HOUR
 
 
-def test_median_delay_is_censored_at_the_misses():
-    """Delays of 1, 3 and 3 hours caught, two missed after 6 and 24: S(1) = .8, S(3) = .4 (statistics, section 2.2)."""
-    matches = pl.DataFrame(
-        {"delay_hours": [1.0, 3.0, 3.0, None, None], "escalated_at": [MONDAY] * 5,
-         "watched_until": [MONDAY + hours * HOUR for hours in (9, 9, 9, 6, 24)]}
-    )  # fmt: skip
-    from issue_analytics.backtest.scores import median_delay_hours
+def delays_of(*delays, watched=(), cut_off=False):
+    missed = [None] * len(watched)
+    return pl.DataFrame(
+        {
+            "delay_hours": pl.Series([*delays, *missed], dtype=pl.Float64),
+            "escalated_at": MONDAY,
+            "watched_until": [MONDAY] * len(delays) + [MONDAY + timedelta(hours=hours) for hours in watched],
+            "cut_off": [False] * len(delays) + [cut_off] * len(watched),
+        }
+    )
 
-    assert median_delay_hours(matches, end=pl.col("watched_until")) == 3.0
-    missed = matches.with_columns(delay_hours=pl.lit(None, dtype=pl.Float64))
-    assert median_delay_hours(missed, end=pl.col("watched_until")) is None
-    half = matches.with_columns(delay_hours=pl.Series([1.0, None, None, None, None]))
-    assert median_delay_hours(half, end=pl.col("watched_until")) is None
+
+def test_half_of_the_escalations_are_caught_within_the_median_delay():
+    """Delays of 1, 3 and 3 hours, missed after 6 and 24: S(1) = .8, S(3) = .4 (statistics, section 2.2)."""
+    assert median_delay_hours(delays_of(1, 3, 3, watched=(6, 24))) == 3.0
+    assert median_delay_hours(delays_of(1, 3, 3, watched=(6, 24), cut_off=True)) == 3.0
+    assert median_delay_hours(delays_of(1, watched=(6, 24))) is None
+    assert median_delay_hours(delays_of(watched=(6, 24))) is None
+    assert median_delay_hours(delays_of()) is None
+
+
+def test_short_misses_do_not_make_one_slow_catch_the_median():
+    """A miss is never caught: nine of ten missed is no median, however short the missed escalations were."""
+    assert median_delay_hours(delays_of(31, watched=[2] * 9)) is None
+    # but escalations of which the end was not watched may have been caught later
+    assert median_delay_hours(delays_of(31, watched=[2] * 9, cut_off=True)) == 31.0
 
 
 def test_case_a_of_the_statistics_notes():
@@ -312,3 +346,55 @@ def test_a_second_alert_in_the_same_escalation_is_a_duplicate_and_no_false_alarm
     assert result.alerts["verdict"].to_list() == ["caught", "duplicate"]
     summary = result.summary().row(0, named=True)
     assert (summary["alerts"], summary["duplicates"], summary["false_alarms"], summary["precision"]) == (2, 1, 0, 1.0)
+
+
+def test_an_alert_about_an_escalation_that_is_not_judged_counts_neither_way():
+    late = pl.DataFrame([(1, 7, MONDAY + 195 * HOUR, None)], schema=EXPOSURE, orient="row")
+    result = backtest(steady(h200=90), escalation(190, 210), exposure=late)
+    assert result.alerts["verdict"].to_list() == ["unjudged"]
+    summary = result.summary().row(0, named=True)
+    assert (summary["events"], summary["unjudged"], summary["false_alarms"], summary["precision"]) == (0, 1, 0, None)
+
+
+def test_a_chain_of_false_hours_does_not_hide_behind_one_escalation():
+    """A crossing every 12 hours for weeks, and an escalation on the last day: one alert before it, one in it."""
+    chain = {f"h{hour}": 90 for hour in range(170, 600, 12)}
+    firing = ThresholdVariables(0, 0, 0, 0, 0)
+    result = backtest(steady(620, level=0, **chain), escalation(600, 620), thresholds=firing, buckets="dense")
+    summary = result.summary().row(0, named=True)
+    assert summary["false_alarms"] == summary["alerts"] == 1
+    joined = backtest(steady(620, level=0, **chain), escalation(582, 620), thresholds=firing, buckets="dense")
+    assert joined.alerts["verdict"].to_list() == ["false", "caught"]
+
+
+def test_an_alert_ends_with_its_exposed_span():
+    two = [(1, 7, MONDAY + start * HOUR, MONDAY + end * HOUR) for start, end in ((168, 201), (203, 300))]
+    spans = pl.DataFrame(two, schema=EXPOSURE, orient="row")
+    assert backtest(steady(h200=90, h203=200), exposure=spans).alerts.height == 2
+    assert backtest(steady(h200=90, h203=200)).alerts.height == 1
+
+
+def test_unrecorded_hours_are_not_exposed():
+    counts = steady(400).filter(~pl.col("hour").is_between(MONDAY + 200 * HOUR, MONDAY + 300 * HOUR, closed="left"))
+    assert backtest(counts, silence="recorded").groups["exposed_hours"].item() == 400 - 168 - 100
+    assert backtest(counts, silence="implied").groups["exposed_hours"].item() == 400 - 168
+
+
+def test_nothing_exposed_is_no_error():
+    nothing = backtest(steady(), escalation(200), exposure=pl.DataFrame(schema=EXPOSURE))
+    assert nothing.groups.is_empty()
+    assert nothing.summary()["recall"].item() is None
+    assert nothing.summary_by("volume").is_empty()
+    assert nothing.summary_by("volume").columns == ["volume", *nothing.summary().columns]
+
+
+def test_a_limit_does_not_lapse_before_its_next_refresh():
+    for policy in (
+        Policy(every="1d", offset="16h", hold_days=1),
+        Policy(every="6h", offset="5h"),
+        Policy(every="1w", offset="50h"),
+    ):
+        result = backtest(steady(700), policy=policy)
+        assert result.groups["days_none"].item() == 0
+        hours = result.exposure.select((pl.col("end") - pl.col("start")).dt.total_hours()).item()
+        assert limit_in_force(result.counts.lazy(), result.limits.lazy()).collect()["limit"].count() == hours

@@ -111,6 +111,41 @@ def test_wrong_frames_and_settings_are_refused():
         forecast(group([6]), AS_OF, buckets="dense", first_seen=pl.DataFrame({"id": [1]}))
 
 
+@pytest.mark.parametrize(
+    ("counts", "message"),
+    [
+        (pl.concat([group([5]), group([6])]), "two rows have the same project_id, group_id, hour"),
+        (group([-5, 6]), r"count: not greater than or equal to\(0\)"),
+        (group([5, None, 6]), "count holds nulls"),
+        (group([5], start=MONDAY + timedelta(minutes=30)), "not in every row: hour is whole"),
+    ],
+)
+def test_counts_that_break_their_contract_are_refused(counts, message):
+    with pytest.raises(FrameError, match=message):
+        forecast(counts, AS_OF)
+    with pytest.raises(FrameError, match=message):
+        forecast(counts.lazy(), AS_OF).collect()
+
+
+def test_first_seen_may_come_in_any_zone_and_lazy_but_not_without_a_zone():
+    counts = group([0] * 100 + [6] * 68)
+    ages = pl.DataFrame({"group_id": [7], "first_seen": [AS_OF - 167 * HOUR]})
+    young = forecast(counts, AS_OF, buckets="dense", days=1, first_seen=ages)
+    elsewhere = ages.with_columns(
+        pl.col("first_seen").dt.convert_time_zone("Asia/Kolkata").dt.cast_time_unit("ms"),
+        pl.col("group_id").cast(pl.UInt32),
+    )
+    assert forecast(counts, AS_OF, buckets="dense", days=1, first_seen=elsewhere.lazy()).equals(young)
+    for wrong in (
+        ages.with_columns(pl.col("first_seen").dt.replace_time_zone(None)),
+        ages.with_columns(pl.col("first_seen").cast(pl.String)),
+        ages.with_columns(pl.col("group_id").cast(pl.String)),
+    ):
+        for buckets in ("dense", "sparse"):
+            with pytest.raises(FrameError, match="first_seen"):
+                forecast(counts, AS_OF, buckets=buckets, first_seen=wrong)
+
+
 def test_no_counts_give_no_limits():
     nothing = forecast(group([]), AS_OF)
     assert nothing.is_empty()
@@ -123,7 +158,7 @@ def test_the_last_bits_of_the_exponential_decide_nothing(ulps, monkeypatch):
     rng = np.random.default_rng(7)
     exact = np.exp
     monkeypatch.setattr(kernel.np, "exp", lambda power: exact(power) * (1 + ulps * np.finfo(float).eps))
-    thresholds = ThresholdVariables(0, 0, 0, 0, 10**6)
+    thresholds = ThresholdVariables(0, 0, 0, 0, 1000)
     as_of, stamps = MONDAY + timedelta(days=7), [(MONDAY + hour * HOUR).isoformat() for hour in range(168)]
     for _ in range(200):
         window = rng.poisson(rng.gamma(0.3, 30, size=168)) + 1

@@ -5,7 +5,7 @@ import pytest
 from histories import HOUR, MONDAY, UTC_US
 
 from issue_analytics import frames
-from issue_analytics.backtest import label_escalations
+from issue_analytics.backtest import backtest, label_escalations
 
 SCHEMA = {
     "project_id": pl.Int64, "group_id": pl.Int64, "at": UTC_US, "kind": pl.String, "cause": pl.String,
@@ -33,7 +33,9 @@ def test_exposure_runs_from_archiving_to_the_next_status_change():
         (0, "archived_until_escalating"), (30, "escalating", "forecast"), (40, "archived_until_escalating")
     )
     escalations, exposure = label_escalations(history)
-    assert spans(exposure) == [(0, 30), (40, None)]
+    # the instant of the escalation itself is exposed
+    assert exposure["end"].to_list() == [MONDAY + 30 * HOUR + timedelta(microseconds=1), None]
+    assert exposure["start"].to_list() == [MONDAY, MONDAY + 40 * HOUR]
     assert escalations.select("provenance", "ended_at").rows() == [("algorithm", None)]
     frames.check(escalations, "Escalations")
     frames.check(exposure, "Exposure")
@@ -100,3 +102,21 @@ def test_lazy_in_lazy_out():
     escalations, exposure = label_escalations(changes((0, "archived_until_escalating")).lazy())
     assert isinstance(escalations, pl.LazyFrame)
     assert spans(exposure.collect()) == [(0, None)]
+
+
+def test_two_records_of_one_escalation_keep_the_circular_one_in_any_order():
+    both = changes((5, "escalating", "velocity"), (5, "escalating", "forecast"))
+    for history in (both, both.reverse()):
+        assert label_escalations(history)[0]["provenance"].to_list() == ["algorithm"]
+
+
+def test_an_escalation_on_the_hour_is_judged():
+    history = changes((0, "archived_until_escalating"), (200, "escalating", "forecast"))
+    counts = pl.DataFrame(
+        {"project_id": 1, "group_id": 7, "hour": [MONDAY + hour * HOUR for hour in range(300)]},
+        schema_overrides={"project_id": pl.Int64, "group_id": pl.Int64, "hour": UTC_US},
+    ).with_columns(count=pl.when(pl.int_range(pl.len()) == 200).then(90).otherwise(4).cast(pl.Int64))
+    escalations, exposure = label_escalations(history)
+    result = backtest(counts, escalations, exposure=exposure)
+    assert result.matches["delay_hours"].to_list() == [1.0]
+    assert result.alerts["verdict"].to_list() == ["caught"]

@@ -17,7 +17,7 @@ from issue_analytics.thresholds import (
     load_thresholds,
 )
 
-numbers = st.one_of(st.integers(0, 10**6), st.floats(0, 1e6))
+numbers = st.one_of(st.integers(0, 1000), st.floats(0, 1000))
 
 
 @st.composite
@@ -43,7 +43,7 @@ def test_named_sets_are_the_published_ones():
 
 
 @pytest.mark.parametrize("name", list(STANDARD.to_dict()))
-@pytest.mark.parametrize("nonsense", [-1, float("nan"), float("inf"), "5", None, True])
+@pytest.mark.parametrize("nonsense", [-1, float("nan"), float("inf"), "5", None, True, 1001, 1e300, 10**400])
 def test_nonsense_is_refused(name, nonsense):
     with pytest.raises(SettingsError, match=name):
         ThresholdVariables(**{**STANDARD.to_dict(), name: nonsense})
@@ -82,6 +82,8 @@ def test_thresholds_from_files(tmp_path):
         ("a.toml", "std_multiplier = ", "not TOML"),
         ("a.json", "{", "not JSON"),
         ("a.json", "[5]", "JSON object"),
+        ("a.json", '{"std_multiplier": ' + "9" * 5000 + "}", "not JSON"),
+        ("a.json", "[" * 100_000, "not JSON"),
         ("a.toml", "sdt_multiplier = 5", "no setting sdt_multiplier. There are: std_multiplier"),
         ("a.toml", "std_multiplier = nan", "not a finite number"),
         ("a.toml", "thresholds = 5", "expected a table"),

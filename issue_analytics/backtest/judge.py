@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import polars as pl
 
-from issue_analytics.backtest.matching import episodes, match, windows_of
+from issue_analytics.backtest.matching import match, windows_of
 from issue_analytics.backtest.policy import EVERY_HOUR, Matching, Policy
 from issue_analytics.backtest.result import BacktestResult
 from issue_analytics.backtest.spans import Silence, clip, inside, observed, whole_hours
@@ -30,7 +30,7 @@ def backtest(
     policy: Policy = EVERY_HOUR,
     buckets: Buckets = "sparse",
     matching: Matching | None = None,
-    first_seen: pl.DataFrame | None = None,
+    first_seen: pl.DataFrame | pl.LazyFrame | None = None,
     constants: FormulaConstants = PUBLISHED,
 ) -> BacktestResult:
     """Judge one setting on a history: make the limits as they would have been made, and compare.
@@ -47,7 +47,8 @@ def backtest(
             ``silence``.
         silence: what a missing hour means where ``exposure`` is None. ``"implied"``: the counts cover one common span,
             and a missing hour is a silent one (event logs). ``"recorded"``: silent hours are rows with count 0, and
-            each group was observed from its own first to its own last row only.
+            each group was observed in the hours that have a row only. Limits know no such difference: in a window, an
+            hour without a row is silent, so that a gap in the recording makes limits too low after it.
         thresholds: the five thresholds.
         policy: when limits are refreshed.
         buckets: as in :func:`~issue_analytics.forecast.forecast`.
@@ -105,14 +106,13 @@ def backtest(
     )
     watched = inside(history, spans)
     crossings = detect(watched, limits, crossings="all")
-    alerts = episodes(crossings, matching)
-    windows = windows_of(escalations, matching)
-    alerts, matches = match(alerts, crossings, windows, spans, watched, limits)
+    windows = windows_of(escalations, spans, matching)
+    alerts, matches = match(crossings, windows, spans, watched, limits, matching)
     groups = tally(history, watched, spans, limits, alerts, matches, windows)
     if not labelled:
         alerts = alerts.with_columns(verdict=pl.lit(None, dtype=pl.String))
         unknown = pl.lit(None, dtype=pl.Int64)
-        groups = groups.with_columns(duplicates=unknown, false_alarms=unknown)
+        groups = groups.with_columns(duplicates=unknown, unjudged=unknown, false_alarms=unknown)
     return BacktestResult(
         thresholds=thresholds,
         policy=policy,

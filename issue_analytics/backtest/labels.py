@@ -27,6 +27,9 @@ STATUS_KINDS: Final = (
 
 _PROVENANCE: Final = {"forecast": "algorithm", "velocity": "velocity", "condition": "condition", "platform": "platform"}
 
+_INSTANT: Final = timedelta(microseconds=1)
+_NONE: Final = timedelta(0)
+
 _NEW_GROUP: Final = timedelta(hours=24)
 """Younger groups are not checked against a forecast at all."""
 
@@ -35,9 +38,9 @@ def label_escalations(status_changes: FrameT) -> tuple[FrameT, FrameT]:
     """Read actual escalations, and the spans in which one could have happened, out of recorded status changes.
 
     An escalation's provenance follows its recorded cause: with a recorded forecast it is the ``algorithm`` itself, so
-    judging limits by it is circular. Exposure runs from an archive-until-escalating to the group's next status change;
-    the first 24 hours of a group's life, where known, are not exposed. Outside exposure nothing is known: no escalation
-    there means nothing.
+    judging limits by it is circular. Exposure runs from an archive-until-escalating to the group's next status change
+    (an escalation is its last instant); the first 24 hours of a group's life, where known, are not exposed. Outside
+    exposure nothing is known: no escalation there means nothing.
 
     Args:
         status_changes: contract ``StatusChanges``.
@@ -54,8 +57,8 @@ def label_escalations(status_changes: FrameT) -> tuple[FrameT, FrameT]:
     ...     "at": [datetime(2026, 1, 5, 9, 30, tzinfo=UTC), datetime(2026, 1, 8, 16, 5, tzinfo=UTC)],
     ...     "kind": ["archived_until_escalating", "escalating"], "cause": [None, "forecast"], "source": "activity"})
     >>> escalations, exposure = label_escalations(changes)
-    >>> escalations["provenance"].to_list(), exposure.select(pl.col("end") - pl.col("start")).item()
-    (['algorithm'], datetime.timedelta(days=3, seconds=23700))
+    >>> escalations["provenance"].to_list(), exposure["end"].item()
+    (['algorithm'], datetime.datetime(2026, 1, 8, 16, 5, 0, 1, tzinfo=zoneinfo.ZoneInfo(key='UTC')))
     """
     changes = require(status_changes, "StatusChanges")
     escalations = (
@@ -66,8 +69,9 @@ def label_escalations(status_changes: FrameT) -> tuple[FrameT, FrameT]:
             ended_at=pl.lit(None, dtype=pl.Datetime("us", "UTC")),
             provenance=pl.col("cause").replace_strict(_PROVENANCE, default="platform", return_dtype=pl.String),
         )
+        # recorded twice at one instant: circular truth must not hide behind another word
+        .sort(*KEY, "escalated_at", pl.col("provenance") != "algorithm", "provenance")
         .unique([*KEY, "escalated_at"], keep="first", maintain_order=True)
-        .sort(*KEY, "escalated_at")
     )
     first_seen = pl.col("at").filter(pl.col("kind") == "first_seen").min().over(KEY)
     exposure = (
@@ -75,7 +79,11 @@ def label_escalations(status_changes: FrameT) -> tuple[FrameT, FrameT]:
         .filter(pl.col("kind").is_in(STATUS_KINDS))
         # at one instant an archiving comes last: what it ended is over
         .sort(*KEY, "at", pl.col("kind") == "archived_until_escalating")
-        .with_columns(end=pl.col("at").shift(-1).over(KEY, order_by="at"))
+        .with_columns(pl.col("at", "kind").shift(-1).over(KEY, order_by="at").name.prefix("next_"))
+        # the instant of an escalation was still exposed, or it could not have happened
+        .with_columns(
+            end=pl.col("next_at") + pl.when(pl.col("next_kind") == "escalating").then(_INSTANT).otherwise(_NONE)
+        )
         .filter(pl.col("kind") == "archived_until_escalating")
         .select(*KEY, start=pl.max_horizontal("at", "matured"), end="end")
         .filter((pl.col("start") < pl.col("end")).fill_null(value=True))

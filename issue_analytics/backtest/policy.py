@@ -27,7 +27,7 @@ class Policy:
             Moments are those polars truncates to: whole hours or midnights UTC counted from 1970-01-01, for ``"7d"``
             Thursdays, for ``"1w"`` Mondays.
         offset: how much later than that: with ``every="1d"``, ``"16h"`` refreshes at 16:00 UTC.
-        hold_days: days after which a limit that was not refreshed lapses, 14 upstream.
+        hold_days: days after which a limit that was not refreshed lapses, rounded up to whole UTC dates; 14 upstream.
 
     Raises:
         SettingsError: ``every`` or ``offset`` is no such duration, or ``hold_days`` is below 1.
@@ -47,8 +47,8 @@ class Policy:
             raise SettingsError(f"every: {self.every!r} must divide a day (1h, 6h …) or be whole days (1d, 7d …).")
         if _duration("offset", self.offset) >= self.period:
             raise SettingsError(f"offset: {self.offset!r} must be shorter than every, {self.every!r}.")
-        if self.hold_days < 1:
-            raise SettingsError(f"hold_days: {self.hold_days} is below 1.")
+        if isinstance(self.hold_days, bool) or not isinstance(self.hold_days, int) or self.hold_days < 1:
+            raise SettingsError(f"hold_days: expected a whole number, 1 or more, got {self.hold_days!r}.")
 
     @property
     def period(self) -> timedelta:
@@ -68,10 +68,9 @@ class Policy:
     def days(self) -> int:
         """Calendar days that each forecast has to serve, its own day first."""
         day, offset = timedelta(days=1), _duration("offset", self.offset)
+        held = min(max(self.period, day), self.hold_days * day)
         # the last refresh of a day may serve past midnight
-        longest = max(self.period, day) + (offset % min(self.period, day))
-        whole = -(-longest // day)  # rounded up
-        return min(whole, self.hold_days)
+        return -(-(held + offset % min(self.period, day)) // day)  # rounded up
 
     def moments(self, start: datetime, end: datetime) -> list[datetime]:
         """The refreshes in [start, end)."""
@@ -81,7 +80,7 @@ class Policy:
 
 
 def _duration(name: str, text: str) -> timedelta:
-    if not (match := re.fullmatch(r"(\d{1,4})([hdw])", text)):
+    if not isinstance(text, str) or not (match := re.fullmatch(r"(\d{1,4})([hdw])", text)):
         raise SettingsError(f"{name}: {text!r} is no duration such as '6h', '1d' or '1w'.")
     number = int(match[1])
     return {"h": timedelta(hours=number), "d": timedelta(days=number), "w": timedelta(weeks=number)}[match[2]]
@@ -115,5 +114,7 @@ class Matching:
     def __post_init__(self) -> None:
         for name, least in (("lead_hours", 0), ("grace_hours", 0), ("open_hours", 1), ("merge_hours", 1)):
             value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise SettingsError(f"{name}: expected a number of hours, got {value!r}.")
             if not least <= value < float("inf"):
                 raise SettingsError(f"{name}: {value} is below {least} or no finite number.")

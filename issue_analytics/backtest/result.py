@@ -39,14 +39,17 @@ class BacktestResult:
         labelled: whether escalations were given at all; if not, alerts are burden and cannot be right or wrong.
         limits: contract ``Limits``: made on schedule, for the groups judged.
         crossings: contract ``Alerts``: every judged hour over its limit.
-        alerts: contract ``Alerts``, one row per alert (crossings near each other are one), with ``last_hour``,
-            ``crossings`` (hours over the limit), ``peak`` (largest count) and ``verdict``: ``caught`` (first to meet an
-            escalation), ``duplicate`` (met one that was caught already) or ``false``; null if not ``labelled``.
-        matches: contract ``Matches``: one row per judged escalation, with ``watched_until``.
+        alerts: contract ``Alerts``, one row per alert (crossings near each other are one; it ends with its exposed
+            span, and where an escalation's time begins or ends), with ``last_hour``, ``crossings`` (hours over the
+            limit), ``peak`` (largest count) and ``verdict``: ``caught`` (first to meet a judged escalation),
+            ``duplicate`` (met one that was caught already), ``unjudged`` (met only escalations that began outside
+            judged hours) or ``false``; null if not ``labelled``.
+        matches: contract ``Matches``: one row per judged escalation (it began in a judged hour).
         groups: one row per judged group: ``project_id``, ``group_id``, ``volume``, ``occurrences`` (in judged hours),
             ``exposed_hours``, ``quiet_hours`` (exposed and outside every escalation), ``days_new``, ``days_bursty``,
             ``days_spike``, ``days_fallback``, ``days_none`` (judged days by the branch of their limit), ``alerts``,
-            ``duplicates``, ``false_alarms`` (both null if not ``labelled``), ``events``, ``events_caught``.
+            ``duplicates``, ``unjudged``, ``false_alarms`` (these three null if not ``labelled``), ``events``,
+            ``events_caught``.
     """
 
     thresholds: ThresholdVariables
@@ -75,7 +78,8 @@ class BacktestResult:
         """
         if column not in self.groups.columns:
             raise SettingsError(f"no column {column} in groups. There are: {', '.join(self.groups.columns)}.")
-        parts = []
+        nothing = self._score(self.groups.clear(), self.matches.clear()).clear()
+        parts = [nothing.insert_column(0, self.groups[column].clear())]
         for value in self.groups[column].unique().sort():
             groups = self.groups.filter(pl.col(column).eq_missing(value))
             matches = self.matches.join(groups.select(KEY), on=KEY, how="semi")
@@ -96,8 +100,9 @@ class BacktestResult:
             recall=recall(),
             false_alarms=pl.col("false_alarms").sum(),
             false_alarms_per_series_week=false_alarms_per_series_week(),
-            median_delay_hours=pl.lit(median_delay_hours(matches, end=pl.col("watched_until")), dtype=pl.Float64),
+            median_delay_hours=pl.lit(median_delay_hours(matches), dtype=pl.Float64),
             duplicates=pl.col("duplicates").sum(),
+            unjudged=pl.col("unjudged").sum(),
             buckets=pl.lit(self.buckets),
             every=pl.lit(self.policy.every),
         )
@@ -105,7 +110,14 @@ class BacktestResult:
             return scores
         return scores.with_columns(
             pl.lit(None, dtype=scores.schema[name]).alias(name)
-            for name in ("precision", "recall", "false_alarms", "false_alarms_per_series_week", "duplicates")
+            for name in (
+                "precision",
+                "recall",
+                "false_alarms",
+                "false_alarms_per_series_week",
+                "duplicates",
+                "unjudged",
+            )
         )
 
     def __repr__(self) -> str:

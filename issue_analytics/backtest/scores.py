@@ -1,8 +1,8 @@
 """Scores as expressions over tallies: ratios of sums, with their n beside them, null where they are undefined.
 
 A tally frame has one row per group (or per anything finer or coarser) with the columns ``alerts``, ``duplicates``,
-``false_alarms``, ``events``, ``events_caught`` and ``quiet_hours``; every score here can be used in ``select``, in
-``group_by().agg()`` and ``over``.
+``unjudged``, ``false_alarms``, ``events``, ``events_caught`` and ``quiet_hours``; every score here can be used in
+``select``, in ``group_by().agg()`` and ``over``.
 """
 
 from datetime import timedelta
@@ -23,17 +23,18 @@ def _ratio(top: pl.Expr, bottom: pl.Expr) -> pl.Expr:
 
 
 def precision() -> pl.Expr:
-    """Share of alerts that fall in an actual escalation; null when there were no alerts.
+    """Share of alerts that caught an actual escalation; null when there were none to judge.
 
-    ``(alerts - duplicates - false_alarms) / (alerts - duplicates)``: a further alert in an escalation that was caught
-    already is neither a catch nor a false alarm.
+    ``caught / (caught + false_alarms)``, where caught is ``alerts - duplicates - unjudged - false_alarms``: a further
+    alert in an escalation that was caught already is neither a catch nor a false alarm, nor is one that meets only
+    escalations which are not judged.
 
-    >>> tally = pl.DataFrame({"alerts": [5, 1], "duplicates": [1, 0], "false_alarms": [2, 1]})
+    >>> tally = pl.DataFrame({"alerts": [5, 1], "duplicates": [1, 0], "unjudged": [0, 0], "false_alarms": [2, 1]})
     >>> tally.select(precision()).item()
     0.4
     """
-    judged = pl.col("alerts").sum() - pl.col("duplicates").sum()
-    return _ratio(judged - pl.col("false_alarms").sum(), judged).alias("precision")
+    judged = pl.sum("alerts") - pl.sum("duplicates") - pl.sum("unjudged")
+    return _ratio(judged - pl.sum("false_alarms"), judged).alias("precision")
 
 
 def recall() -> pl.Expr:
@@ -61,25 +62,31 @@ def false_alarms_per_series_week() -> pl.Expr:
     return rate.alias("false_alarms_per_series_week")
 
 
-def median_delay_hours(matches: pl.DataFrame, *, end: pl.Expr) -> float | None:
-    """Median hours from an escalation's start to its alert, by Kaplan and Meier; null if half are never caught.
+def median_delay_hours(matches: pl.DataFrame) -> float | None:
+    """Hours within which half of the judged escalations were caught; null if fewer than half were.
 
-    An escalation that was missed is censored at its ``end``: leaving it out would reward a limit for missing the slow
-    ones. The delay runs to the end of the hour that fired, because its count is not known before.
+    Kaplan and Meier's median, with a miss kept at risk for ever: it was never caught, and leaving it out would reward a
+    limit for missing the slow ones. Only an escalation of which the end was not watched (``cut_off``) is censored, at
+    ``watched_until``. A delay runs to the end of the hour that fired, because its count is not known before.
 
     Args:
         matches: contract ``Matches``.
-        end: when each escalation, or the judged span, ended.
+
+    >>> from datetime import UTC, datetime
+    >>> start = datetime(2026, 1, 5, tzinfo=UTC)
+    >>> matches = pl.DataFrame({"delay_hours": [1.0, 3.0, None], "escalated_at": start, "watched_until": start,
+    ...     "cut_off": False})
+    >>> median_delay_hours(matches)
+    3.0
     """
-    if matches.is_empty():
+    caught = matches["delay_hours"].drop_nulls().to_numpy()
+    if not caught.size:
         return None
     from scipy.stats import CensoredData, ecdf
 
-    caught = matches["delay_hours"].drop_nulls().to_numpy()
-    watched = (end - pl.col("escalated_at")) / timedelta(hours=1)
-    missed = matches.filter(pl.col("delay_hours").is_null()).select(watched.clip(0)).to_series().to_numpy()
-    if not caught.size:
-        return None
-    survival = ecdf(CensoredData(uncensored=caught, right=missed)).sf
+    watched = (pl.col("watched_until") - pl.col("escalated_at")) / timedelta(hours=1)
+    never = pl.lit(1e9)
+    missed = matches.filter(pl.col("delay_hours").is_null()).select(pl.when("cut_off").then(watched).otherwise(never))
+    survival = ecdf(CensoredData(uncensored=caught, right=missed.to_series().to_numpy())).sf
     reached = survival.probabilities <= 0.5
     return float(survival.quantiles[reached.argmax()]) if reached.any() else None

@@ -9,7 +9,7 @@ from issue_analytics.backtest.policy import Policy
 from issue_analytics.counts import HOUR
 from issue_analytics.frames import KEY
 
-__all__ = ["Silence", "clip", "inside", "observed", "whole_hours"]
+__all__ = ["Silence", "clip", "inside", "observed", "span_of", "whole_hours"]
 
 Silence = Literal["implied", "recorded"]
 
@@ -17,16 +17,15 @@ Silence = Literal["implied", "recorded"]
 def observed(
     counts: pl.DataFrame, silence: Silence, policy: Policy, window: timedelta, ends: tuple[datetime, datetime]
 ) -> pl.DataFrame:
-    """Every group as watched from its first hour on."""
-    groups = counts.group_by(KEY).agg(start=pl.col("hour").min(), end=pl.col("hour").max() + HOUR)
+    """Every group as watched from its first hour on: to the end of the data, or in its recorded hours only."""
     if silence == "implied":
-        return groups.with_columns(end=pl.lit(ends[1]))
+        return counts.group_by(KEY).agg(start=pl.col("hour").min()).with_columns(end=pl.lit(ends[1]))
     # a group's own first week is history only, up to the first refresh that saw all of it
     anchor = policy.moments(ends[0], ends[0] + policy.period)[0]
-    behind = (pl.col("start") + window - anchor).dt.total_microseconds()
+    behind = (pl.col("hour").min().over(KEY) + window - anchor).dt.total_microseconds()
     period = policy.period // timedelta(microseconds=1)
-    refreshes = (behind + period - 1) // period
-    return groups.with_columns(start=pl.lit(anchor) + pl.duration(microseconds=refreshes * period))
+    opens = pl.lit(anchor) + pl.duration(microseconds=(behind + period - 1) // period * period)
+    return counts.filter(pl.col("hour") >= opens).select(*KEY, start="hour", end=pl.col("hour") + HOUR)
 
 
 def clip(spans: pl.DataFrame, start: datetime, end: datetime) -> pl.DataFrame:
@@ -59,18 +58,18 @@ def whole_hours(spans: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def inside(hours: pl.DataFrame, spans: pl.DataFrame) -> pl.DataFrame:
-    """The rows whose hour lies in a span of their group; spans must not overlap."""
-    return (
-        hours.sort("hour")
-        .join_asof(
-            spans.sort("start"),
-            left_on="hour",
-            right_on="start",
-            by=list(KEY),
-            strategy="backward",
-            check_sortedness=False,
-        )
-        .filter(pl.col("hour") < pl.col("end"))
-        .drop("start", "end")
+def span_of(rows: pl.DataFrame, spans: pl.DataFrame, *, at: str = "hour") -> pl.DataFrame:
+    """Put ``start`` and ``end`` beside each row: the latest span of its group that begins at or before ``at``."""
+    return rows.sort(at).join_asof(
+        spans.sort("start"),
+        left_on=at,
+        right_on="start",
+        by=list(KEY),
+        strategy="backward",
+        check_sortedness=False,  # with `by` polars cannot check; both sides were sorted just now
     )
+
+
+def inside(rows: pl.DataFrame, spans: pl.DataFrame, *, at: str = "hour") -> pl.DataFrame:
+    """The rows whose time lies in a span of their group; spans must not overlap."""
+    return span_of(rows, spans, at=at).filter(pl.col(at) < pl.col("end")).drop("start", "end")

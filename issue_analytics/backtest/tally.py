@@ -45,6 +45,7 @@ def tally(
         alerts.group_by(KEY).agg(
             alerts=pl.len().cast(pl.Int64),
             duplicates=(verdict == "duplicate").sum().cast(pl.Int64),
+            unjudged=(verdict == "unjudged").sum().cast(pl.Int64),
             false_alarms=(verdict == "false").sum().cast(pl.Int64),
         ),
         matches.group_by(KEY).agg(
@@ -68,6 +69,7 @@ def tally(
             *days,
             "alerts",
             "duplicates",
+            "unjudged",
             "false_alarms",
             "events",
             "events_caught",
