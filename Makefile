@@ -16,6 +16,7 @@ $(READY): pyproject.toml constraints.txt tools/setup.sh
 	touch $@
 
 demo: $(READY)   ## simulate, import, backtest three settings, report: reports/demo/report.html
+	rm -rf reports/demo
 	$(BIN)/issue-analytics demo --out reports/demo
 
 test: lint types suite  ## everything that must pass

@@ -57,6 +57,8 @@ def whole_hour(name: str, at: datetime) -> datetime:
         raise SettingsError(f"{name}: expected a datetime, got {at!r}.")
     if at.tzinfo is None:
         raise SettingsError(f"{name}: {at.isoformat()} has no time zone; write datetime(..., tzinfo=timezone.utc).")
+    if not 1970 <= at.year < 3000:
+        raise SettingsError(f"{name}: {at.isoformat()} is no time of ours.")
     at = at.astimezone(UTC)
     if at != at.replace(minute=0, second=0, microsecond=0):
         raise SettingsError(

@@ -32,18 +32,20 @@ def limit_in_force(hours: pl.LazyFrame, limits: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def detect(counts: FrameT, limits: FrameT, *, crossings: Literal["first", "all"] = "first") -> FrameT:
+def detect(
+    counts: FrameT, limits: pl.DataFrame | pl.LazyFrame, *, crossings: Literal["first", "all"] = "first"
+) -> FrameT:
     """Find the hours whose count is strictly greater than the limit in force.
 
     A limit of 0 or null never fires, nor does an hour without a limit. Which limit is in force: :func:`limit_in_force`.
 
     Args:
         counts: contract ``HourlyCounts``.
-        limits: contract ``Limits``, of the same kind (lazy or eager) as ``counts``.
+        limits: contract ``Limits``, lazy or eager.
         crossings: ``"first"``, the first of each group and UTC day, or ``"all"``.
 
     Returns:
-        Contract ``Alerts``, by group and hour.
+        Contract ``Alerts``, by group and hour; lazy if ``counts`` is.
 
     Raises:
         FrameError: a frame lacks a column.
@@ -61,7 +63,7 @@ def detect(counts: FrameT, limits: FrameT, *, crossings: Literal["first", "all"]
     if crossings not in ("first", "all"):
         raise SettingsError(f"crossings: {crossings!r} is neither 'first' nor 'all'.")
     require(counts, "HourlyCounts")
-    require(limits, "Limits")
+    require(limits.lazy(), "Limits")
     fired = limit_in_force(
         counts.lazy().filter(pl.col("count") > 0).select(*KEY, "hour", "count"), limits.lazy()
     ).filter(pl.col("limit") > 0, pl.col("count") > pl.col("limit"))

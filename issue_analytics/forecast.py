@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from typing import Final
 
 import numpy as np
 import polars as pl
@@ -12,7 +13,9 @@ from issue_analytics.errors import FrameError, SettingsError
 from issue_analytics.formula import NONE
 from issue_analytics.frames import KEY, RULES, FrameT, check, empty, require
 from issue_analytics.kernel import Buckets, limits_on
-from issue_analytics.thresholds import PUBLISHED, STANDARD, FormulaConstants, ThresholdVariables
+from issue_analytics.thresholds import PUBLISHED, STANDARD, FormulaConstants, ThresholdVariables, check_thresholds
+
+MOST_DAYS: Final = 366
 
 __all__ = ["check_buckets", "forecast", "forecast_schedule"]
 
@@ -101,8 +104,9 @@ def forecast_schedule(
     Windows of neighbouring moments overlap, so their sums are shared: a schedule costs a small part of as many calls.
     """
     check_buckets(buckets)
-    if days < 1:
-        raise SettingsError(f"days: expected 1 or more, got {days}.")
+    check_thresholds(thresholds)
+    if not 1 <= days <= MOST_DAYS:
+        raise SettingsError(f"days: expected 1 to {MOST_DAYS}, got {days}.")
     moments = sorted({whole_hour("as_of", at) for at in as_of})
     frames = [empty("Limits")]
     if moments:

@@ -20,6 +20,7 @@ __all__ = [
     "TIGHTER",
     "FormulaConstants",
     "ThresholdVariables",
+    "check_thresholds",
     "load_thresholds",
 ]
 
@@ -207,6 +208,12 @@ class FormulaConstants:
 
 PUBLISHED: Final = FormulaConstants()
 """The constants as published."""
+
+
+def check_thresholds(thresholds: object) -> None:
+    """Raise a SettingsError unless these are thresholds."""
+    if not isinstance(thresholds, ThresholdVariables):
+        raise SettingsError(f"thresholds: expected ThresholdVariables, got {thresholds!r}; see load_thresholds.")
 
 
 def load_thresholds(name_or_path: str | Path) -> ThresholdVariables:

@@ -120,6 +120,14 @@ def test_limits_are_shown_and_written(work):
         (["import", "exports", "x", "--columns", "detected_at"], 2, "OURS=THEIRS"),
         (["import", "exports", "x", "--format", "xml"], 2, "xml"),
         (["forecast", "data", "--as-of", "yesterday"], 2, "as-of"),
+        (["forecast", "data", "--as-of", "2050-01-01"], 2, "the data are from 2026-01-05"),
+        (["forecast", "data", "--as-of", "0001-01-01"], 2, "the data are from"),
+        (["forecast", "data", "--days", "1000000000000"], 2, "days"),
+        (["forecast", "data", "--out", "data/manifest.json/x.csv"], 3, "cannot be written"),
+        (["backtest", "data", "--out", "data", "--overwrite"], 2, "cannot lie in its dataset"),
+        (["backtest", "data", "--out", "data/run"], 2, "cannot lie in its dataset"),
+        (["backtest", "data", "--out", ".", "--overwrite"], 2, "nor around it"),
+        (["import", "exports", "x", "--columns", "level=a", "--columns", "level=b"], 2, "named twice"),
         (["simulate", "--groups", "0", "--out", "x"], 2, "groups"),
         (["frobnicate"], 2, "frobnicate"),
     ],
@@ -168,3 +176,37 @@ def test_real_storms_fire_against_their_weekly_limits(tmp_path, source, title, s
     crossings = pl.read_parquet(tmp_path / "run" / "9d2bd171" / "crossings.parquet")
     at = pl.col("hour") == pl.lit(hour).str.to_datetime("%Y-%m-%d %H:%M", time_zone="UTC")
     assert crossings.filter(at, group_id=group).select("count", "limit").row(0) == (count, limit)
+
+
+def test_an_export_without_rows_is_no_mistake(tmp_path):
+    (tmp_path / "empty.json").write_text('{"data": [], "meta": []}')
+    assert "no rows" in run("import", "empty.json", "data", cwd=tmp_path).stdout
+
+
+def test_a_reader_that_leaves_is_no_traceback(work):
+    command = f"{COMMAND} import exports data | head -1"
+    done = subprocess.run(["bash", "-c", command], cwd=work, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_output_that_cannot_be_written_is_said(work):
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([COMMAND, "backtest", "--help"], cwd=work, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 3
+    assert "No space left" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_nothing_exposed_is_said(tmp_path):
+    issue = {"id": "7", "project": {"id": "1"}, "activity": [
+        {"id": "0", "type": "first_seen", "data": {}, "dateCreated": "2026-01-05T00:00:00Z"}]}  # fmt: skip
+    (tmp_path / "issues.jsonl").write_text(json.dumps(issue))
+    hours = [
+        {"project_id": 1, "group_id": 7, "hourBucket": (MONDAY + n * HOUR).isoformat(), "count()": 3}
+        for n in range(300)
+    ]
+    (tmp_path / "counts.jsonl").write_text("\n".join(map(json.dumps, hours)))
+    run("import", "issues.jsonl", "counts.jsonl", "data", cwd=tmp_path)
+    done = run("backtest", "data", "--truth", "activities", "--out", "run", cwd=tmp_path, code=3)
+    assert "archived until escalating" in done.stderr
+    assert not (tmp_path / "run").exists()

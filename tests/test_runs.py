@@ -49,6 +49,15 @@ def test_what_is_no_run_is_never_overwritten(results, tmp_path):
     with pytest.raises(DatasetError, match="no run"):
         write_run(results, tmp_path / "precious", overwrite=True)
     assert (tmp_path / "precious" / "thesis.txt").exists()
+    # a web application has a manifest too, and somebody may keep notes beside a run
+    (tmp_path / "precious" / "manifest.json").write_text('{"name": "app"}')
+    run = write_run(results, tmp_path / "run")
+    (run / "notes.txt").write_text("worth keeping")
+    for folder in (tmp_path / "precious", run):
+        with pytest.raises(DatasetError, match="left alone"):
+            write_run(results, folder, overwrite=True)
+    assert (tmp_path / "precious" / "thesis.txt").exists()
+    assert (run / "notes.txt").exists()
 
 
 def test_a_failed_write_leaves_nothing(results, tmp_path, monkeypatch):

@@ -74,7 +74,7 @@ def write_run(
         for name in _SHARED:
             if not getattr(result, name).equals(getattr(results[0], name)):
                 raise DatasetError(f"{path}: the results were judged on different {name}; write them as separate runs.")
-    if path.exists() and not (overwrite and (path / "manifest.json").is_file()):
+    if path.exists() and not (overwrite and _is_run(path)):
         advice = "it is no run, and is left alone" if overwrite else "choose another folder, or allow overwriting"
         raise DatasetError(f"{path}: exists already; {advice}.")
     try:
@@ -84,9 +84,20 @@ def write_run(
             if path.exists():
                 path.rename(Path(scratch) / "old")
             (Path(scratch) / "new").rename(path)
-    except OSError as error:
-        raise DatasetError(f"{path}: the run could not be written ({error.strerror or error}).") from None
+    except (OSError, pl.exceptions.PolarsError) as error:  # polars tells of a full disk in its own way
+        why = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise DatasetError(f"{path}: the run could not be written ({why}).") from None
     return path
+
+
+def _is_run(path: Path) -> bool:
+    """Whether a folder holds a run and nothing else."""
+    try:
+        manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
+        ours = {setting["digest"] for setting in manifest["settings"]} | {"manifest.json", "titles.parquet"}
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return {entry.name for entry in path.iterdir()} <= ours | {f"{name}.parquet" for name in _SHARED}
 
 
 def _write(
@@ -152,7 +163,9 @@ def open_run(path: str | Path) -> Run:
             advice = f"Make one with: issue-analytics backtest DATASET --out {path}"
             raise DatasetError(f"{path}: no run folder. {advice}") from None
         raise DatasetError(f"{path}: a part of this run is missing ({error}).") from None
-    except (json.JSONDecodeError, KeyError, TypeError, NotADirectoryError, pl.exceptions.PolarsError) as error:
+    except (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:
+        if isinstance(error, DatasetError):
+            raise
         raise DatasetError(f"{path}: this is no run folder, or it is damaged ({type(error).__name__}).") from None
     return Run(path, manifest, results, titles)
 

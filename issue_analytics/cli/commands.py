@@ -1,7 +1,11 @@
 """The command line: parse, call, write; nothing else."""
 
+import contextlib
+import io
+import os
+import signal
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -31,21 +35,34 @@ app = typer.Typer(
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 Thresholds = Annotated[
     list[str],
-    typer.Option("--thresholds", "-t", help="standard, looser, tighter, or a .toml or .json file; repeat to compare."),
+    typer.Option(
+        "--thresholds",
+        "-t",
+        metavar="SET",
+        help="standard, looser, tighter, or a .toml or .json file; repeat to compare.",
+    ),
 ]
 Buckets = Literal["sparse", "dense"]
 
 
 def main() -> None:
     """Run the command line; a user's mistake is one line on standard error and an exit code."""
+    if hasattr(signal, "SIGPIPE"):  # a reader that has left ends us quietly, as it ends other programs
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a file name may hold what the terminal's encoding does not
+            stream.reconfigure(errors="backslashreplace")
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
     except IssueAnalyticsError as error:
         sys.stderr.write(f"error: {plain(str(error))}\n")
         sys.exit(2 if isinstance(error, SettingsError) else 3)
-    except BrokenPipeError:  # the reader of our output has left
-        sys.stderr.close()
-        sys.exit(0)
+    except OSError as error:  # our own output could not be written; whatever else fails is told by its own error
+        sys.stderr.write(f"error: output cannot be written ({error.strerror or error})\n")
+        os._exit(3)  # a second flush at exit would fail again
 
 
 def _version(value: bool) -> None:
@@ -83,7 +100,9 @@ def demo(
     Simulates an export, imports it, backtests three settings, and writes a report.
     """
     say(f"1. simulate {groups} issues over {days} days")
-    exports, dataset, run, report_file = out / "exports", out / "dataset", out / "run", out / "report.html"
+    # in a folder of its own: exports of another simulation must not be imported together with these
+    work = out / f"simulated-{groups}x{days}-{seed}"
+    exports, dataset, run, report_file = work / "exports", work / "dataset", work / "run", out / "report.html"
     simulate(out=exports, groups=groups, days=days, seed=seed)
     say("\n2. import what was exported")
     import_(sources=[exports, dataset])
@@ -149,7 +168,10 @@ def import_(
 
     if len(sources) < 2:
         raise SettingsError("import: name at least one source and, last, the dataset folder.")
-    named = dict(_pair(text) for text in columns or [])
+    named: dict[str, str] = {}
+    for ours, theirs in map(_pair, columns or []):
+        if named.setdefault(ours, theirs) != theirs:
+            raise SettingsError(f"--columns {ours}: named twice, {named[ours]} and {theirs}.")
     dataset = import_export(
         sources[:-1],
         sources[-1],
@@ -179,12 +201,12 @@ def forecast(
         typer.Option(formats=["%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d"], help="UTC; default: the end of the data."),
     ] = None,
     thresholds: Annotated[
-        str, typer.Option("--thresholds", "-t", help="A named set or a .toml or .json file.")
+        str, typer.Option("--thresholds", "-t", metavar="SET", help="A named set or a .toml or .json file.")
     ] = "standard",
     buckets: Annotated[
         Buckets, typer.Option(help="sparse: as in production; dense: silent hours are zeros.")
     ] = "sparse",
-    days: Annotated[int, typer.Option(min=1, help="Days to forecast.")] = 14,
+    days: Annotated[int, typer.Option(min=1, max=366, help="Days to forecast.")] = 14,
     out: Annotated[Path | None, typer.Option(help="Write a .parquet or .csv file; default: show the highest.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -202,7 +224,7 @@ def forecast(
         raise SettingsError(f"--out {out}: name a .parquet or .csv file.")
     variables = load_thresholds(thresholds)
     counts = open_dataset(dataset).hourly_counts.collect()
-    moment = as_of.replace(tzinfo=UTC) if as_of else _end(counts, dataset)
+    moment = _moment(counts, dataset, as_of)
     limits = make(counts, moment, thresholds=variables, buckets=buckets, days=days)
     by_rule = dict(limits.filter(pl.col("date") == moment.date()).group_by("rule").len().sort("rule").rows())
     if out is not None:
@@ -228,24 +250,33 @@ def forecast(
         table(top.select("project_id", "group_id", "date", "limit", "rule").to_dicts())
 
 
-def _end(counts: "pl.DataFrame", dataset: Path) -> datetime:
+def _moment(counts: "pl.DataFrame", dataset: Path, as_of: datetime | None) -> datetime:
     from issue_analytics.counts import span
 
     ends = span(counts)
     if ends is None:
         raise DatasetError(f"{dataset}: holds no counts and no occurrences to count.")
-    return ends[1]
+    moment = as_of.replace(tzinfo=UTC) if as_of else ends[1]
+    if not ends[0] < moment <= ends[1] + timedelta(days=7):
+        raise SettingsError(
+            f"--as-of {moment:%Y-%m-%d %H:%M}: the data are from {ends[0]:%Y-%m-%d} to {ends[1]:%Y-%m-%d}."
+        )
+    return moment
 
 
 def _write_whole(frame: "pl.DataFrame", out: Path) -> None:
+    import polars as pl
+
     draft = out.with_name(f".{out.name}.partial")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         frame.write_parquet(draft) if out.suffix == ".parquet" else frame.write_csv(draft)
         draft.replace(out)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise DatasetError(f"{out}: cannot be written ({error.strerror or error}).") from None
+    except (OSError, pl.exceptions.PolarsError) as error:  # polars tells of a full disk in its own way
+        with contextlib.suppress(OSError):
+            draft.unlink(missing_ok=True)
+        why = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise DatasetError(f"{out}: cannot be written ({why}).") from None
 
 
 @app.command()
@@ -286,6 +317,8 @@ def backtest(
     from issue_analytics.dataset import open_dataset
     from issue_analytics.thresholds import load_thresholds
 
+    if dataset.resolve() in (out.resolve(), *out.resolve().parents) or out.resolve() in dataset.resolve().parents:
+        raise SettingsError(f"--out {out}: a run cannot lie in its dataset, nor around it.")
     policy = Policy(every=every, offset=offset)
     settings = [load_thresholds(name) for name in dict.fromkeys(thresholds)]
     data = open_dataset(dataset)
@@ -300,6 +333,11 @@ def backtest(
         )
         for variables in tqdm(settings, desc="backtest", unit="setting", delay=2, leave=False, disable=as_json)
     ]  # fmt: skip
+    if results[0].exposure.is_empty():
+        raise DatasetError(
+            f"{dataset}: nothing to judge: no issue was archived until escalating within the judged time. "
+            "--truth none shows the burden of alerts on all issues."
+        )
     known = {name: data.manifest[name] for name in ("totals", "rejects", "span", "skipped")} | {
         "path": str(dataset),
         "sources": [{"path": source["path"], "hash": source["hash"]} for source in data.manifest["sources"]],

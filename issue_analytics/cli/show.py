@@ -48,9 +48,12 @@ def show_dataset(dataset: "Dataset") -> None:
     for path, outcome in dataset.outcomes:
         say(f"  {path}: {outcome}")
     manifest = dataset.manifest
-    table(
-        [{"rows": kind, **{name: f"{n:,}" for name, n in tally.items()}} for kind, tally in manifest["totals"].items()]
-    )
+    totals = manifest["totals"]
+    rows = [{"rows": kind, **{name: f"{number:,}" for name, number in tally.items()}} for kind, tally in totals.items()]
+    if rows:
+        table(rows)
+    else:
+        say("no rows")
     if manifest["rejects"]:
         say("\nrejected, by reason:")
         table([{"rows": f"{number:,}", "reason": why} for why, number in manifest["rejects"].items()])
@@ -63,6 +66,8 @@ def show_dataset(dataset: "Dataset") -> None:
 def show_results(results: "Sequence[BacktestResult]", truth: str) -> None:
     """Print a row of scores per setting, or of burden where nothing is known to be true."""
     import polars as pl
+
+    from issue_analytics.counts import span
 
     first = results[0]
     exposed = first.groups["exposed_hours"].sum() / 168
@@ -107,6 +112,9 @@ def show_results(results: "Sequence[BacktestResult]", truth: str) -> None:
             f"note: {' and '.join(same)} fired in exactly the same hours as {rows[0]['setting']}; no threshold acts on "
             f"the {inert / days:.0%} of group-days whose rule is new or none"
         )
+    start, end = span(first.counts) or (None, None)
+    if start and end and first.counts["hour"].dt.date().n_unique() < 0.1 * ((end - start).days + 1):
+        say(f"warning: most days from {start:%Y-%m-%d} to {end:%Y-%m-%d} have no counts; is a clock wrong?")
     if (first.matches["provenance"] == "algorithm").any():
         say("warning: the truth is the algorithm's own flag; recall of the setting that ran is circular")
 
