@@ -101,7 +101,7 @@ def show_results(results: "Sequence[BacktestResult]", truth: str) -> None:
         rows.append(row)
     table(rows)
     if first.labelled:
-        say("false/week: false alarms per series-week; delay: median hours, n/a if half are never caught")
+        say("false/week: false alarms per series-week; delay: median hours, n/a if fewer than half are caught")
     else:
         say("alerts/week: per series-week; whether they are right cannot be told without a truth")
     same = [row["setting"] for row, result in zip(rows[1:], results[1:], strict=True) if _same_alerts(first, result)]
