@@ -117,6 +117,8 @@ def test_limits_are_shown_and_written(work):
         (["report", "nowhere", "--out", "x.html"], 3, "no run"),
         (["import", "exports"], 2, "dataset folder"),
         (["import", "nowhere.csv", "x"], 3, "nowhere.csv"),
+        (["import", "", "x"], 3, "empty path"),
+        (["import", "exports", ""], 2, "dataset folder"),
         (["import", "exports", "x", "--columns", "detected_at"], 2, "OURS=THEIRS"),
         (["import", "exports", "x", "--format", "xml"], 2, "xml"),
         (["forecast", "data", "--as-of", "yesterday"], 2, "as-of"),

@@ -105,7 +105,7 @@ def demo(
     exports, dataset, run, report_file = work / "exports", work / "dataset", work / "run", out / "report.html"
     simulate(out=exports, groups=groups, days=days, seed=seed)
     say("\n2. import what was exported")
-    import_(sources=[exports, dataset])
+    import_(sources=[str(exports), str(dataset)])
     say("\n3. backtest three settings")
     backtest(dataset, thresholds=["standard", "looser", "tighter"], out=run, overwrite=True)
     say("\n4. report")
@@ -148,7 +148,7 @@ def simulate(
 @app.command(name="import")
 def import_(
     sources: Annotated[
-        list[Path],
+        list[str],
         typer.Argument(metavar="SOURCE... DATASET", help="Files, folders or globs, and last the dataset folder."),
     ],
     columns: Annotated[
@@ -166,7 +166,7 @@ def import_(
     """
     from issue_analytics.dataset import import_export
 
-    if len(sources) < 2:
+    if len(sources) < 2 or not sources[-1]:
         raise SettingsError("import: name at least one source and, last, the dataset folder.")
     named: dict[str, str] = {}
     for ours, theirs in map(_pair, columns or []):
