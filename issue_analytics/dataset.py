@@ -6,13 +6,10 @@ import leaves the dataset as it was after its last whole file, and the next impo
 
 import contextlib
 import fcntl
-import json
+import hashlib
 import os
-import shutil
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,17 +18,14 @@ import polars as pl
 from issue_analytics.counts import hourly_counts
 from issue_analytics.errors import DatasetError, ExportError
 from issue_analytics.exports.arrivals import Arrivals, Known
-from issue_analytics.exports.files import Source, content_hash, expand, reason
-from issue_analytics.exports.quarantine import REJECTS
-from issue_analytics.exports.reading import CONTRACTS, Options, Unknown, read_file, whole_file_reject
-from issue_analytics.frames import KEY, empty
+from issue_analytics.exports.files import Source, content_hash, expand, reason, told
+from issue_analytics.exports.manifest import DRAFT, FORMAT, KINDS, MANIFEST, PART, commit, load, nothing
+from issue_analytics.exports.reading import Options, Unknown, read_file, whole_file_reject
+from issue_analytics.frames import KEY
 
 __all__ = ["Dataset", "import_export", "open_dataset"]
 
-FORMAT: Final = 1
-MANIFEST: Final = "manifest.json"
 _LOCK: Final = ".lock"
-_OURS: Final = {*CONTRACTS, "rejects", _LOCK, MANIFEST, f"{MANIFEST}.new"}
 
 
 @dataclass(frozen=True)
@@ -49,9 +43,7 @@ class Dataset:
 
     def _scan(self, kind: str) -> pl.LazyFrame:
         parts = [str(self.path / part) for source in self.manifest["sources"] for part in source["parts"].get(kind, ())]
-        if not parts:
-            return (pl.DataFrame(schema=REJECTS) if kind == "rejects" else empty(CONTRACTS[kind])).lazy()
-        return pl.scan_parquet(parts, glob=False)
+        return pl.scan_parquet(parts, glob=False) if parts else nothing(kind).lazy()
 
     @property
     def occurrences(self) -> pl.LazyFrame:
@@ -99,43 +91,17 @@ class Dataset:
         return "\n".join(lines)
 
 
-def _load(path: Path) -> dict[str, Any]:
-    try:
-        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        what = "a folder without a manifest" if path.is_dir() else "no such folder"
-        raise DatasetError(
-            f"{path}: no dataset ({what}). Make one with import_export(exports, {str(path)!r})."
-        ) from None
-    except (OSError, ValueError) as error:
-        why = reason(error) if isinstance(error, OSError) else "it is no JSON"
-        raise DatasetError(f"{path / MANIFEST}: cannot be read ({why}); import into a new folder.") from None
-    found = manifest.get("format") if isinstance(manifest, dict) else None
-    if isinstance(found, int) and found > FORMAT:
-        raise DatasetError(
-            f"{path}: written by a newer version (format {found}, this one reads {FORMAT}); upgrade issue-analytics."
-        )
-    if found != FORMAT or not isinstance(manifest.get("sources"), list):
-        raise DatasetError(f"{path / MANIFEST}: not the manifest of a dataset; name another folder.")
-    return dict(manifest)
-
-
 def open_dataset(path: str | Path) -> Dataset:
-    """Open a dataset that :func:`import_export` wrote. Nothing is read but the manifest.
+    """Open a dataset that :func:`import_export` wrote. Nothing is read but the manifest and the parts' last bytes.
 
     Raises:
-        DatasetError: no dataset there, one written by a newer version, or one that lost parts.
+        DatasetError: no dataset there, one written by a newer version, or one that lost parts or holds damaged ones.
 
     >>> open_dataset("/nowhere")
     Traceback (most recent call last):
     issue_analytics.errors.DatasetError: /nowhere: no dataset (no such folder). Make one with import_export(...
     """
-    path = Path(path)
-    manifest = _load(path)
-    parts = [part for source in manifest["sources"] for named in source["parts"].values() for part in named]
-    if lost := [part for part in parts if not (path / part).is_file()]:
-        raise DatasetError(f"{path}: incomplete: {len(lost)} parts are missing, such as {lost[0]}; import again.")
-    return Dataset(path, manifest)
+    return Dataset(Path(path), load(Path(path)))
 
 
 @contextlib.contextmanager
@@ -153,59 +119,114 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _commit(path: Path, manifest: dict[str, Any]) -> None:
-    """Replace the manifest: whole, or not at all."""
-    manifest |= {
-        "issue_analytics": version("issue-analytics"),
-        "polars": pl.__version__,
-        "totals": _totals(manifest["sources"]),
-        "rejects": dict(sum((Counter(source["reasons"]) for source in manifest["sources"]), Counter()).most_common()),
-        "span": _span(manifest["sources"]),
-    }
-    draft = path / f"{MANIFEST}.new"
-    with draft.open("w", encoding="utf-8") as file:
-        json.dump(manifest, file, indent=1, ensure_ascii=False)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path / MANIFEST)
-
-
-def _totals(sources: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
-    totals: dict[str, dict[str, int]] = {}
-    for source in sources:
-        for kind, tally in source["rows"].items():
-            total = totals.setdefault(kind, dict.fromkeys(tally, 0))
-            for name, number in tally.items():
-                total[name] += number
-    return {kind: totals[kind] for kind in CONTRACTS if kind in totals}
-
-
-def _span(sources: list[dict[str, Any]]) -> dict[str, str | None]:
-    spans = [source["span"] for source in sources if source["span"] is not None]
-    return {
-        "first_hour": min((first for first, _ in spans), default=None),
-        "last_hour": max((last for _, last in spans), default=None),
-    }
+def _why(path: Path, error: ExportError) -> str:
+    return told(str(error).removeprefix(f"{path}: "))
 
 
 def _import_file(
-    path: Path, target: Path, name: str, options: Options, known: Known, tell: Callable[[int], None]
+    path: Path, target: Path, digest: str, options: Options, known: Known, tell: Callable[[int], None]
 ) -> dict[str, Any]:
-    """Write the parts of one file; returns its entry of the manifest, less path, size and hash."""
-    arrivals = Arrivals(path, target, name, known)
-    try:
+    """Write the parts of one file; returns its entry of the manifest, less what names the file."""
+    with Arrivals(path, target, digest, known) as arrivals:
         for part in read_file(path, options, tell=tell):
             arrivals.add(part)
         return arrivals.finish()
-    except Unknown:
-        arrivals.discard()
-        raise
-    except ExportError as error:
-        arrivals.discard()
-        kind = options.kind or "occurrences"
-        arrivals = Arrivals(path, target, name, known)
+
+
+def _reject_file(
+    path: Path, target: Path, digest: str | None, options: Options, known: Known, error: ExportError
+) -> dict[str, Any]:
+    """As ``_import_file``, for a file that cannot be read: one reject stands for it."""
+    kind, why = options.kind or "occurrences", _why(path, error)
+    # without content there is no hash of it: path and reason stand for it
+    name = digest or "unread-" + hashlib.blake2b(f"{told(path)}: {why}".encode(), digest_size=16).hexdigest()
+    with Arrivals(path, target, name, known) as arrivals:
         arrivals.refuse(kind, whole_file_reject(path, error, kind))
-        return {**arrivals.finish(), "error": str(error)}
+        return {**arrivals.finish(), "error": why}
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size if path.is_file() else 0
+    except OSError:
+        return 0
+
+
+def _take_up(
+    target: Path,
+    manifest: dict[str, Any],
+    known: Known,
+    new: dict[str, Any] | None,
+    skip: dict[str, str] | None,
+    gone: dict[str, Any] | None,
+) -> None:
+    """Commit what came of a file, if anything: a new entry, a file skipped, an entry that holds no longer."""
+    skips = [skip] if skip is not None and skip not in manifest["skipped"] else []
+    if new is None and gone is None and not skips:
+        return
+    entries = [new] if new is not None else []
+    manifest["sources"] = [entry for entry in manifest["sources"] if entry is not gone] + entries
+    manifest["skipped"] = manifest["skipped"] + skips
+    if manifest["sources"] or (target / MANIFEST).exists():
+        try:
+            commit(target, manifest)
+        except OSError:
+            for entry in entries:
+                known.forget(entry)
+            raise
+    for entry in entries:
+        known.learn(entry)
+    if gone is not None:
+        known.forget(gone)
+
+
+def _strangers(target: Path) -> list[str]:
+    """What lies in a folder without manifest, other than what a killed import leaves there."""
+    found = []
+    for entry in target.iterdir():
+        if entry.name in KINDS and entry.is_dir() and not entry.is_symlink():
+            inner = [f"{entry.name}/{part.name}" for part in entry.iterdir()]
+            found += [name for name in inner if not PART.fullmatch(name)]
+        elif entry.name not in (_LOCK, DRAFT):
+            found.append(entry.name)
+    return sorted(found)
+
+
+def _there(target: Path) -> set[str] | None:
+    """Names of what lies in the target already, None where it is new.
+
+    Raises:
+        DatasetError: the folder holds other files, or cannot be read.
+    """
+    try:
+        if not target.exists():
+            return None
+        others = [target.name] if not target.is_dir() else [] if (target / MANIFEST).exists() else _strangers(target)
+        names = {entry.name for entry in target.iterdir()} if not others else set()
+    except OSError as error:
+        raise DatasetError(f"{target}: cannot be read ({reason(error)}).") from None
+    if others:
+        raise DatasetError(
+            f"{target}: holds other files ({told(', '.join(others))[:200]}); name a new or empty folder."
+        )
+    return names
+
+
+@contextlib.contextmanager
+def _tidied(target: Path, there: set[str] | None) -> Iterator[None]:
+    """Leave nothing behind if no manifest comes of it. What lay ``there`` before stays, whatever it is."""
+    try:
+        yield
+    finally:
+        if not (target / MANIFEST).exists():
+            # an import that fails takes its parts with it: only empty folders are left to go
+            with contextlib.suppress(OSError):
+                for kind in KINDS:
+                    if kind not in (there or ()) and (target / kind).exists():
+                        (target / kind).rmdir()
+                if there is None:
+                    (target / _LOCK).unlink(missing_ok=True)
+                    target.rmdir()
 
 
 def import_export(
@@ -223,6 +244,7 @@ def import_export(
     file that is missing. A file whose content was imported before changes nothing. Rows already there are duplicates;
     counts that contradict imported ones are rejected, naming the earlier file. In a folder, a file that cannot be read
     becomes one reject, and a file that is no export is listed as skipped; a single file that is named must be readable.
+    Rows dated more than a day after now are rejected: they tell of a wrong clock, and would stretch every history.
 
     Args:
         source: a path, a pattern, a folder (to any depth), or a list of these.
@@ -234,7 +256,8 @@ def import_export(
 
     Raises:
         ExportError: nothing to read, or one named file that cannot be read.
-        DatasetError: the folder is no dataset, is in use, or cannot be written; it is left as it was.
+        DatasetError: the folder is no dataset, is in use, or cannot be written; it is left as it was after the last
+            whole file, and nothing in it is ever removed but what this import wrote.
         SettingsError: an unknown format, column or provenance.
 
     >>> import tempfile
@@ -252,28 +275,17 @@ def import_export(
     options = Options(columns, format, provenance)
     target = Path(target)
     files, single = expand(source)
-    here = target.resolve()
-    files = [file for file in files if here not in file.resolve().parents]
-    fresh = not (target / MANIFEST).exists()
-    if fresh and target.exists():
-        strangers = sorted({entry.name for entry in target.iterdir()} - _OURS) if target.is_dir() else [target.name]
-        if strangers:
-            raise DatasetError(
-                f"{target}: holds other files ({', '.join(strangers)[:200]}); name a new or empty folder."
-            )
-    existed = target.exists()
-    with _locked(target):
+    here = os.path.realpath(target)
+    files = [file for file in files if Path(here) not in Path(os.path.realpath(file)).parents]
+    there = _there(target)
+    with _locked(target), _tidied(target, there):
         try:
             return _import_all(files, target, options, source, single=single, progress=progress)
         except (OSError, pl.exceptions.PolarsError) as error:
             why = reason(error) if isinstance(error, OSError) else str(error).splitlines()[0]
-            raise DatasetError(f"{target}: cannot be written ({why}); the dataset is as it was before.") from None
-        finally:
-            if not (target / MANIFEST).exists():  # nothing came of it: leave nothing behind
-                for name in _OURS - {_LOCK}:
-                    shutil.rmtree(target / name, ignore_errors=True)
-                if not existed:
-                    shutil.rmtree(target, ignore_errors=True)
+            raise DatasetError(
+                f"{target}: cannot be written ({why}); the dataset is as it was after its last whole file."
+            ) from None
 
 
 def _import_all(
@@ -283,69 +295,61 @@ def _import_all(
 
     manifest: dict[str, Any] = {"format": FORMAT, "sources": [], "skipped": []}
     if (target / MANIFEST).exists():
-        manifest = dict(open_dataset(target).manifest)
+        manifest = load(target)
     settings = {"columns": dict(options.columns or {}), "format": options.format, "provenance": options.provenance}
     known = Known(target, manifest["sources"])
+    imported = {entry["hash"]: entry for entry in manifest["sources"] if entry["hash"] is not None}
+    unread = {entry["path"]: entry for entry in manifest["sources"] if entry["hash"] is None}
     outcomes: list[tuple[str, str]] = []
-    sizes = {path: path.stat().st_size if path.is_file() else 0 for path in files}
+    total = sum(map(_size, files))
     with tqdm(
-        total=sum(sizes.values()),
-        unit="B",
-        unit_scale=True,
-        desc="import",
-        delay=2,
-        leave=False,
-        disable=progress is False,
+        total=total, unit="B", unit_scale=True, desc="import", delay=2, leave=False, disable=progress is False
     ) as bar:
         for path in files:
-            hashes = {entry["hash"]: entry for entry in manifest["sources"]}
+            name = told(path)
+            new = old = skip = digest = None
             try:
                 digest = content_hash(path)
-            except ExportError as error:
-                if single:
-                    raise
-                # without content there is no hash: the path stands for it, and goes when the file can be read
-                if not any(
-                    entry["path"] == str(path) and entry["error"] == str(error) for entry in manifest["sources"]
-                ):
-                    arrivals = Arrivals(path, target, f"unread-{len(manifest['sources']):06d}", known)
-                    arrivals.refuse("occurrences", whole_file_reject(path, error, "occurrences"))
-                    entry = {"path": str(path), "size": 0, "hash": None, **settings, **arrivals.finish()}
-                    manifest["sources"] = [*manifest["sources"], {**entry, "error": str(error)}]
-                    _commit(target, manifest)
-                outcomes.append((str(path), "rejected: " + str(error).removeprefix(f"{path}: ")))
-                continue
-            if digest in hashes:
-                if any(hashes[digest][name] != value for name, value in settings.items()):
+                old = imported.get(digest)
+                if old is None:
+                    new = _import_file(path, target, digest, options, known, bar.update)
+                elif any(old[setting] != value for setting, value in settings.items()):
                     raise DatasetError(
                         f"{path}: already imported into {target} with other columns, format or provenance; "
                         "import it into a new dataset."
                     )
-                bar.update(sizes[path])
-                outcomes.append((str(path), "already imported"))
-                continue
-            try:
-                entry = _import_file(path, target, digest, options, known, bar.update)
-            except Unknown as error:
+                elif single and old["error"] is not None:
+                    raise ExportError(f"{path}: {old['error']}")
+            except ExportError as error:
                 if single:
                     raise
-                why = str(error).removeprefix(f"{path}: ")
-                outcomes.append((str(path), f"skipped: {why}"))
-                skip = {"path": str(path), "reason": why}
-                if skip not in manifest["skipped"]:
-                    manifest["skipped"] = [*manifest["skipped"], skip]
-                    if manifest["sources"]:
-                        _commit(target, manifest)
-                continue
-            if single and entry["error"] is not None:
-                known.forget(entry)
-                raise ExportError(entry["error"])
-            entry = {"path": str(path), "size": sizes[path], "hash": digest, **settings, **entry}
-            kept = [old for old in manifest["sources"] if old["hash"] is not None or old["path"] != str(path)]
-            manifest["sources"] = [*kept, entry]
-            _commit(target, manifest)
-            known.learn(entry)
-            outcomes.append((str(path), "imported" if entry["error"] is None else f"rejected: {entry['error']}"))
+                if isinstance(error, Unknown):
+                    skip = {"path": name, "reason": _why(path, error)}
+                elif digest is None and unread.get(name, {}).get("error") == _why(path, error):
+                    old = unread[name]
+                else:
+                    new = _reject_file(path, target, digest, options, known, error)
+            if new is not None:
+                new = {"path": name, "size": _size(path), "hash": digest, **settings, **new}
+            else:
+                bar.update(_size(path))
+            # what stood for this file, or for a folder around it, while that could not be read
+            gone = next((unread[place] for place in map(told, (path, *path.parents)) if place in unread), None)
+            if gone is old:
+                gone = None
+            if gone is not None:
+                del unread[gone["path"]]
+            _take_up(target, manifest, known, new, skip, gone)
+            entry = new or old
+            if skip is not None:
+                outcome = f"skipped: {skip['reason']}"
+            elif entry is not None and entry["error"] is not None:
+                outcome = f"rejected: {entry['error']}"
+            else:
+                outcome = "imported" if new is not None else "already imported"
+            outcomes.append((name, outcome))
+            if new is not None and digest is not None:
+                imported[digest] = new
     if not manifest["sources"]:
         first = outcomes[0][1] if outcomes else "they lie in the dataset itself"
         raise ExportError(f"{source}: none of {len(outcomes)} files is an export; the first: {first}")

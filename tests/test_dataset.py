@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -67,6 +67,10 @@ def frames(dataset):
     return {kind: getattr(dataset, kind).collect() for kind in FRAMES}
 
 
+def on_disk(data):
+    return {str(path.relative_to(data)) for path in data.rglob("*.parquet")}
+
+
 def same(one, other):
     for kind, frame in frames(one).items():
         assert_frame_equal(frame, getattr(other, kind).collect(), check_row_order=kind != "hourly_counts")
@@ -114,7 +118,8 @@ def test_the_same_content_again_changes_nothing(exports, tmp_path):
     again = import_export(exports, tmp_path / "data", progress=False)
     assert {path: path.read_bytes() for path in (tmp_path / "data").rglob("*") if path.is_file()} == before
     assert again == first
-    assert {text for path, text in again.outcomes if not path.endswith("README.md")} == {"already imported"}
+    texts = Counter(text.split(":")[0] for _, text in again.outcomes)
+    assert texts == {"already imported": 5, "skipped": 1, "rejected": 1}
 
 
 def test_one_file_at_a_time_is_all_at_once(exports, tmp_path):
@@ -155,6 +160,7 @@ def test_a_file_that_fails_half_way_leaves_no_rows(tmp_path, monkeypatch):
     assert dataset.occurrences.collect().height == 5000  # and not taken for duplicates of rows thrown away
     assert dataset.rejects.collect().height == 1
     assert not list((tmp_path / "data" / "occurrences").glob(f"{dataset.manifest['sources'][0]['hash']}*"))
+    assert dataset.manifest["sources"][0]["hash"] is not None
 
 
 def small_pieces(stream):
@@ -195,6 +201,9 @@ def test_what_is_no_dataset(tmp_path):
     for text, message in {
         json.dumps({**manifest, "format": 99}): "newer version",
         json.dumps([]): "not the manifest",
+        json.dumps({**manifest, "sources": [1]}): "not the manifest",
+        json.dumps({**manifest, "totals": {}}): "not the manifest",
+        json.dumps(manifest).replace('["occurrences/', '["../occurrences/'): "not the manifest",
         "{": "it is no JSON",
     }.items():
         (data / "manifest.json").write_text(text)
@@ -203,9 +212,175 @@ def test_what_is_no_dataset(tmp_path):
         with pytest.raises(DatasetError, match=message):
             import_export(tmp_path / "o.jsonl", data, progress=False)
     (data / "manifest.json").write_text(json.dumps(manifest))
-    next((data / "occurrences").iterdir()).unlink()
+    part = next((data / "occurrences").iterdir())
+    whole = part.read_bytes()
+    pl.DataFrame({"x": [1]}).write_parquet(tmp_path / "other")
+    for junk in (b"junk", b"", whole[:-1], (tmp_path / "other").read_bytes()):
+        part.write_bytes(junk)
+        for use in (open_dataset, lambda data: import_export(tmp_path / "o.jsonl", data, progress=False)):
+            with pytest.raises(DatasetError, match="1 parts are damaged"):
+                use(data)
+    part.unlink()
     with pytest.raises(DatasetError, match="1 parts are missing"):
         open_dataset(data)
+
+
+def test_nothing_of_the_user_is_removed_or_taken_for_ours(tmp_path):
+    (tmp_path / "bad.txt").write_text("no export\n")
+    for kind in ("occurrences", "rejects"):
+        own = tmp_path / "exports" / kind / "a.jsonl"
+        own.parent.mkdir(parents=True, exist_ok=True)
+        own.write_bytes(lines(occurrence(1)))
+    for source in (own.parent, tmp_path / "bad.txt"):
+        with pytest.raises(DatasetError, match=r"holds other files \(occurrences/a\.jsonl, rejects/a\.jsonl\)"):
+            import_export(source, tmp_path / "exports", progress=False)
+    assert sorted(path.name for path in (tmp_path / "exports").rglob("*")) == ["a.jsonl"] * 2 + [
+        "occurrences",
+        "rejects",
+    ]
+
+
+def test_what_a_killed_import_left_is_no_obstacle_and_no_loss(tmp_path):
+    (tmp_path / "o.jsonl").write_bytes(lines(occurrence(1)))
+    (tmp_path / "bad.txt").write_text("no export\n")
+    data = tmp_path / "data"
+    left = [
+        data / "occurrences" / f"{'a' * 32}-00000.parquet",
+        data / "manifest.json.new",
+        data / "rejects",
+        data / ".lock",
+    ]
+    (data / "rejects").mkdir(parents=True)
+    (data / "occurrences").mkdir()
+    for path in (left[0], left[1], left[3]):
+        path.touch()
+    with pytest.raises(ExportError):
+        import_export(tmp_path / "bad.txt", data, progress=False)
+    assert all(path.exists() for path in left)
+    assert import_export(tmp_path / "o.jsonl", data, progress=False).occurrences.collect().height == 1
+
+
+def test_an_export_and_its_compressed_copies_are_one(tmp_path):
+    import zstandard
+
+    text = b"group_id,detected_at\n7,2026-01-05T09:00:00Z\n7,2026-01-05T09:00:00Z\n"
+    folder = tmp_path / "x"
+    folder.mkdir()
+    (folder / "a.csv").write_bytes(text)
+    (folder / "a.csv.gz").write_bytes(gzip.compress(text))
+    (folder / "b.zst").write_bytes(zstandard.compress(text))
+    dataset = import_export(folder, tmp_path / "data", progress=False)
+    assert dataset.manifest["totals"]["occurrences"] == {"read": 2, "accepted": 2, "rejected": 0, "duplicates": 0}
+    assert [text for _, text in dataset.outcomes] == ["imported", "already imported", "already imported"]
+    assert read_occurrences(folder)[0].height == 2
+
+
+def test_names_that_are_no_unicode(tmp_path):
+    folder = tmp_path / "x"
+    folder.mkdir()
+    (folder / os.fsdecode(b"caf\xe9.csv")).write_text("group_id,detected_at\n7,2026-01-05T09:00:00Z\n8,soon\n")
+    (folder / os.fsdecode(b"\xff")).symlink_to("nowhere")
+    dataset = import_export(folder, tmp_path / "data", progress=False)
+    told = str(folder / "caf\\udce9.csv")
+    assert open_dataset(tmp_path / "data").manifest["sources"][0]["path"] == told
+    assert dataset.rejects.collect()["source"].to_list() == [told, str(folder / "\\udcff")]
+    again = import_export(folder, tmp_path / "data", progress=False)
+    assert again == dataset
+    assert again.outcomes[0] == (told, "already imported")
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pl.Series("group_id", [[1], [2]]),
+        pl.Series("detected_at", [[1], [2]]),
+        pl.Series("level", [{"a": b"\xff"}, {"a": b"x"}]),
+        pl.Series("project_id", [b"\xff", b"1"]),
+    ],
+    ids=lambda column: column.name,
+)
+def test_a_table_of_strange_columns_stops_no_other_file(tmp_path, column):
+    folder = tmp_path / "x"
+    folder.mkdir()
+    stamps = [datetime(2026, 1, 5, 9, tzinfo=UTC)] * 2
+    frame = pl.DataFrame({"group_id": [1, 2], "detected_at": stamps}).with_columns(column)
+    frame.write_parquet(folder / "a.parquet")
+    (folder / "b.jsonl").write_bytes(lines(occurrence(1)))
+    dataset = import_export(folder, tmp_path / "data", progress=False)
+    assert dataset.outcomes[1][1] == "imported"
+    total = dataset.manifest["totals"]["occurrences"]
+    assert total["read"] == total["accepted"] + total["rejected"] + total["duplicates"]
+    try:
+        import_export(folder / "a.parquet", tmp_path / "single", progress=False)
+    except ExportError as error:
+        assert "a.parquet" in str(error)  # noqa: PT017 - either is right, any other error is not
+
+
+def test_what_was_rejected_once_is_told_again(tmp_path):
+    folder = tmp_path / "x"
+    folder.mkdir()
+    (folder / "a.jsonl.gz").write_bytes(gzip.compress(lines(*map(occurrence, range(99))))[:-9])
+    (folder / "b.jsonl").write_bytes(lines(occurrence(1)))
+    first, second = (import_export(folder, tmp_path / "data", progress=False) for _ in range(2))
+    assert first.outcomes[0][1].startswith("rejected: truncated")
+    assert second.outcomes[0] == first.outcomes[0]
+    assert second == first
+    with pytest.raises(ExportError, match=r"a\.jsonl\.gz: truncated"):
+        import_export(folder / "a.jsonl.gz", tmp_path / "data", progress=False)
+
+
+def test_a_reject_goes_when_the_file_turns_out_to_be_known(tmp_path):
+    folder = tmp_path / "x"
+    folder.mkdir()
+    (folder / "a.jsonl").write_bytes(lines(occurrence(1)))
+    (folder / "b.jsonl").symlink_to(tmp_path / "late.jsonl")
+    (folder / "c.jsonl").symlink_to(tmp_path / "note.txt")
+    assert import_export(folder, tmp_path / "data", progress=False).rejects.collect().height == 2
+    (tmp_path / "late.jsonl").write_bytes(lines(occurrence(1)))
+    (tmp_path / "note.txt").write_text("no export\n")
+    dataset = import_export(folder, tmp_path / "data", progress=False)
+    assert dataset.manifest["totals"]["occurrences"] == {"read": 1, "accepted": 1, "rejected": 0, "duplicates": 0}
+    assert [text.split(":")[0] for _, text in dataset.outcomes] == ["already imported", "already imported", "skipped"]
+    assert not any(part.startswith("rejects") for part in on_disk(tmp_path / "data"))
+    assert open_dataset(tmp_path / "data") == dataset
+
+
+def test_rejects_of_unreadable_files_never_overwrite_each_other(tmp_path):
+    folder, data = tmp_path / "x", tmp_path / "data"
+    folder.mkdir()
+    (folder / "a.jsonl").write_bytes(lines(occurrence(1)))
+    (folder / "b.jsonl").symlink_to(tmp_path / "late")
+    import_export(folder, data, progress=False)
+    os.mkfifo(tmp_path / "late")
+    import_export(folder, data, progress=False)
+    (folder / "c.jsonl").symlink_to(tmp_path / "never")
+    import_export(folder, data, progress=False)
+    (tmp_path / "late").unlink()
+    (tmp_path / "late").write_bytes(lines(occurrence(2)))
+    (folder / "d.jsonl").symlink_to(tmp_path / "never")
+    dataset = import_export(folder, data, progress=False)
+    assert dataset.rejects.collect()["source"].to_list() == [str(folder / "c.jsonl"), str(folder / "d.jsonl")]
+
+
+def test_rows_of_the_future_are_rejected(tmp_path):
+    def stamp(**ahead):
+        return (datetime.now(UTC) + timedelta(**ahead)).strftime("%Y-%m-%dT%H:00:00Z")
+
+    soon, late = stamp(hours=22), stamp(hours=26)
+    rows = {
+        "occurrences": "group_id,detected_at\n" + "".join(f"7,{at}\n" for at in (soon, late)),
+        "hourly_counts": "group_id,hour,count\n" + "".join(f"7,{at},3\n" for at in (soon, late)),
+        "status_changes": "group_id,at,kind\n" + "".join(f"7,{at},new\n" for at in (soon, late)),
+        "escalations": "group_id,escalated_at\n" + "".join(f"7,{at}\n" for at in (soon, late)),
+    }
+    for kind, text in rows.items():
+        (tmp_path / f"{kind}.csv").write_text(text)
+        dataset = import_export(tmp_path / f"{kind}.csv", tmp_path / kind, progress=False)
+        assert dataset.manifest["totals"] == {kind: {"read": 2, "accepted": 1, "rejected": 1, "duplicates": 0}}
+        row, reasons, raw = dataset.rejects.collect().select("row", "reasons", "raw").row(0)
+        assert (row, len(reasons)) == (2, 1)
+        assert f'in the future: "{late}"; check the clock of the sender' in reasons[0]
+        assert '"group_id":7' in raw
 
 
 def test_the_same_content_under_other_columns_is_refused(tmp_path):
@@ -290,8 +465,31 @@ def test_a_full_disk_leaves_the_dataset_as_it_was(tmp_path):
     )
     assert "DatasetError" in run.stderr
     assert "cannot be written" in run.stderr
+    assert "as it was after its last whole file" in run.stderr
     same(open_dataset(data), before)
+    assert on_disk(data) == {part for source in before.manifest["sources"] for part in source["parts"]["occurrences"]}
+    assert not (data / "manifest.json.new").exists()
     assert import_export(folder, data, progress=False).occurrences.collect().height == 20_000
+
+
+def test_a_disk_that_fills_up_at_the_manifest_leaves_no_parts(tmp_path):
+    folder, data = tmp_path / "x", tmp_path / "data"
+    folder.mkdir()
+    for number in range(40):
+        (folder / f"{number:02}.jsonl").write_bytes(lines(snuba(number, 9, 1)))
+    limited = (
+        "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000)); "
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", limited + SCRIPT, str(folder), str(data)], capture_output=True, text=True, check=False
+    )
+    assert "as it was after its last whole file" in run.stderr
+    sources = open_dataset(data).manifest["sources"]
+    assert 0 < len(sources) < 40
+    assert on_disk(data) == {part for source in sources for part in source["parts"]["hourly_counts"]}
+    assert not (data / "manifest.json.new").exists()
+    assert import_export(folder, data, progress=False).hourly_counts.collect().height == 40
 
 
 def test_a_later_hour_widens_the_span(tmp_path):

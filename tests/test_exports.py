@@ -5,8 +5,11 @@ import hashlib
 import json
 import re
 import struct
+import tempfile
+import time
 import zlib
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -21,8 +24,11 @@ from issue_analytics.exports import (
     read_hourly_counts,
     read_occurrences,
     read_status_changes,
+    reading,
+    tables,
 )
 from issue_analytics.exports.identity import stable_group_id
+from issue_analytics.exports.lines import pieces
 from issue_analytics.exports.reading import Options, read
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "real"
@@ -220,7 +226,6 @@ def test_labels_take_the_provenance_given(tmp_path):
         ({"group_id": "abc"}, "group_id: not a whole number"),
         ({"fingerprint": None}, "group_id: missing"),
         ({"fingerprint": []}, "group_id: missing"),
-        ({"id": None}, "occurrence_id: missing"),
     ],
 )
 def test_what_is_wrong_with_an_occurrence_is_said(tmp_path, change, reason):
@@ -446,6 +451,223 @@ def test_contradicting_counts_are_all_rejected_wherever_they_stand(tmp_path):
         assert counts["group_id"].to_list() == [9]
         assert (tally.read, tally.accepted, tally.rejected, tally.duplicates) == (4, 1, 3, 0)
         assert all('"11 and 12"' in reason for reason in first_reasons(rejects))
+
+
+GOOD_ROWS = "".join(f"{row},2026-01-05T09:00:00Z,t\n" for row in (8, 9, 10))
+
+
+def told(path, **options):
+    """Groups accepted, rejected row numbers, and what all rows came to, which must add up."""
+    frame, rejects, tally, _ = read(path, "occurrences", Options(**options))
+    assert tally.read == tally.accepted + tally.rejected + tally.duplicates + tally.other
+    return frame["group_id"].to_list(), rejects["row"].to_list(), tally
+
+
+@pytest.mark.parametrize(
+    ("rows", "groups", "bad"),
+    [
+        ('7,2026-01-05T09:00:00Z,"open\n' + GOOD_ROWS, [8, 9, 10], [1]),
+        ('7,2026-01-05T09:00:00Z,"open\n\n' + GOOD_ROWS, [8, 9, 10], [1]),
+        (GOOD_ROWS + '7,2026-01-05T09:00:00Z,"open', [8, 9, 10], [4]),
+        ('7,2026-01-05T09:00:00Z,"o" pen\n' + GOOD_ROWS, [8, 9, 10], [1]),
+        ('7,2026-01-05T09:00:00Z,"open\n6,2026-01-05T09:00:00Z,"two\nlines"\n' + GOOD_ROWS, [6, 8, 9, 10], [1]),
+        ('7,2026-01-05T09:00:00Z,a "word"\n' + GOOD_ROWS, [7, 8, 9, 10], []),
+        ('7,2026-01-05T09:00:00Z,6" pipe\n' + GOOD_ROWS, [7, 8, 9, 10], []),
+    ],
+)
+@pytest.mark.parametrize("chunk", [3, 2**20])
+def test_a_quote_that_is_not_closed_costs_its_line_only(tmp_path, monkeypatch, rows, groups, bad, chunk):
+    monkeypatch.setattr(files, "CHUNK", chunk)
+    path = write(tmp_path, "q.csv", "group_id,detected_at,title\n" + rows)
+    assert told(path)[:2] == (groups, bad)
+    if bad:
+        assert first_reasons(read_occurrences(path)[1]) == ["not CSV: a quote is not closed, or closed inside a cell"]
+
+
+def test_quotes_that_open_in_every_line_take_no_squares_of_time(tmp_path):
+    # each line closes the quote of the one before and opens another, and the last is never closed
+    rows = 'x",2026-01-05T09:00:00Z,"z\n' * 60_000
+    begun = time.process_time()
+    groups, bad, _ = told(write(tmp_path, "q.csv", 'group_id,detected_at,title\n1,2026-01-05T09:00:00Z,"a\n' + rows))
+    assert (groups, len(bad)) == ([], 60_001)
+    assert time.process_time() - begun < 10
+
+
+def test_an_open_quote_before_many_rows_loses_none(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "MAX_RECORD", 2**16)
+    monkeypatch.setattr(tables, "pieces", partial(pieces, block=2**17))
+    rows = 'group_id,detected_at,title\n7,2026-01-05T09:00:00Z,"open\n' + "8,2026-01-05T09:00:00Z,t\n" * 20_000
+    tally = told(write(tmp_path, "q.csv", rows))[2]
+    assert (tally.read, tally.accepted, tally.rejected) == (20_001, 20_000, 1)
+
+
+def test_a_csv_line_of_100_mb_is_refused_and_the_rest_is_read(tmp_path):
+    for name, filling in {"title.csv": b"x" * 2**20, "commas.csv": b"," * 2**20, "quoted.csv": b'""' * 2**19}.items():
+        with (tmp_path / name).open("wb") as file:
+            file.write(b"group_id,detected_at,title\n7,2026-01-05T09:00:00Z,")
+            for _ in range(100):
+                file.write(filling)
+            file.write(b"\n" + GOOD_ROWS.encode())
+        assert told(tmp_path / name)[:2] == ([8, 9, 10], [1])
+        rejects = read_occurrences(tmp_path / name)[1]
+        assert "longer than 16 MiB" in first_reasons(rejects)[0]
+        assert rejects["raw"].str.len_chars()[0] == 1000
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\n\n"])
+def test_a_long_cell_is_read_with_and_without_blank_lines(tmp_path, end):
+    text = "group_id,detected_at,title\n7,2026-01-05T09:00:00Z," + "x" * 200_000 + "\n" + GOOD_ROWS
+    assert told(write(tmp_path, "long.csv", text + end))[:2] == ([7, 8, 9, 10], [])
+
+
+def test_each_row_has_its_own_id_or_one_of_its_place(tmp_path):
+    with_id = [occurrence(id=f"o{number % 3}", event_id=f"e{number}") for number in range(4)]
+    without = [occurrence(id=None, event_id=f"n{number}") for number in range(60)]
+    change = {"payload_type": "status_change", "group_id": 1, "new_status": 1, "update_date": "2026-01-05T09:00:00Z"}
+    changes = [change] * 60
+    for name, records in {"a": without + with_id, "b": with_id + without, "c": changes + with_id + without}.items():
+        tally = told(write(tmp_path, name + ".jsonl", lines(*records)))[2]
+        assert (tally.accepted, tally.rejected, tally.duplicates) == (63, 0, 1)
+    frame, _ = read_occurrences(tmp_path / "c.jsonl")
+    assert frame["occurrence_id"].to_list()[:3] == ["o0", "o1", "o2"]
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+def test_a_list_named_data_does_not_make_an_occurrence_a_response(tmp_path, indent):
+    records = [occurrence(id="1", data=[]), occurrence(id="2", data=[1]), occurrence(id="3")]
+    for record in records:
+        del record["type"]
+    text = json.dumps(records, indent=indent) if indent else lines(*records)
+    frame, rejects = read_occurrences(write(tmp_path, "d.json", text))
+    assert frame["occurrence_id"].to_list() == ["1", "2", "3"]
+    assert rejects.height == 0
+
+
+@pytest.mark.parametrize("dtype", [pl.Float32, pl.Float16])
+def test_numbers_of_few_digits_are_no_times_and_no_large_ids(tmp_path, dtype):
+    path = tmp_path / "f.parquet"
+    pl.DataFrame({"group_id": [1], "detected_at": [1767603600.0]}).with_columns(
+        pl.col("detected_at").cast(pl.Float32).cast(dtype)
+    ).write_parquet(path)
+    assert first_reasons(read_occurrences(path)[1])[0].startswith(f"detected_at: a number of type {dtype.__name__}")
+    groups = [1.0, 2.0**24 + 2] if dtype == pl.Float32 else [1.0, 4098.0]
+    pl.DataFrame({"group_id": groups, "detected_at": [AT, AT]}).with_columns(
+        pl.col("group_id").cast(dtype)
+    ).write_parquet(path)
+    frame, rejects = read_occurrences(path)
+    assert frame["group_id"].to_list() == [1]
+    assert "too large" in first_reasons(rejects)[0]
+
+
+def test_texts_that_differ_are_groups_that_differ(tmp_path):
+    texts = ["7", "7.0", "7e0", "+7", "007", " 7", "120000", "12e4", "-7", "9223372036854775808", "9223372036854775809"]
+    columns = {"group_id": "signature", "detected_at": "ts"}
+    rows = "".join(f"{text},2026-01-05T09:00:00Z\n" for text in texts)
+    frame, _ = read_occurrences(write(tmp_path, "s.csv", "signature,ts\n" + rows), columns=columns)
+    assert frame["group_id"].n_unique() == len(texts)
+    assert frame["group_id"][0] == 7
+    assert frame["title"].to_list() == [None if text in ("7", "120000") else text for text in texts]
+    pl.DataFrame({"signature": [float("nan"), 7.0, 7.5], "ts": [AT] * 3}).write_parquet(tmp_path / "s.parquet")
+    frame, rejects = read_occurrences(tmp_path / "s.parquet", columns=columns)
+    assert frame.select("group_id", "title").rows() == [(7, None), (stable_group_id(0, "7.5"), "7.5")]
+    assert first_reasons(rejects) == ["group_id: missing, and no fingerprint to stand for it"]
+
+
+ODD_COLUMNS = {
+    "list": pl.Series([[1, 2], None]),
+    "array": pl.Series([[1, 2], None], dtype=pl.Array(pl.Int64, 2)),
+    "duration": pl.Series([timedelta(1), None]),
+    "time": pl.Series([AT.time(), None]),
+    "binary": pl.Series([b"\xff\x00", None]),
+    "struct": pl.Series([{"a": b"\xff", "b": timedelta(1)}, None]),
+    "nested": pl.Series([[["a"], [None]], None]),
+    "enum": pl.Series(["a", None], dtype=pl.Enum(["a"])),
+}
+
+
+@pytest.mark.parametrize("odd", ODD_COLUMNS)
+@pytest.mark.parametrize("reader", [read_occurrences, read_hourly_counts, read_status_changes, read_escalations])
+def test_columns_of_any_type_are_rows_or_rejects(tmp_path, reader, odd):
+    whole = {
+        read_occurrences: {"group_id": 1, "detected_at": AT, "type": 1, "fingerprint": ["a"], "level": "x", "id": "1"},
+        read_hourly_counts: {"project_id": 1, "group_id": 1, "hour": AT, "count": 2},
+        read_status_changes: {"group_id": 1, "at": AT, "kind": "new", "forecast": 2, "cause": None, "new_status": 0},
+        read_escalations: {"group_id": 1, "escalated_at": AT, "ended_at": None, "provenance": "human"},
+    }[reader]
+    kind = reader.__name__.removeprefix("read_")
+    for name in whole:
+        table = pl.DataFrame([whole, whole]).with_columns(ODD_COLUMNS[odd].alias(name))
+        table.write_parquet(tmp_path / "o.parquet")
+        for columns in (None, {"group_id": "group_id"}):
+            good, bad, tally, _ = read(tmp_path / "o.parquet", kind, Options(columns, kind))
+            assert tally.read == 2 == good.height + bad.height + tally.duplicates
+            assert all(reason for reason in first_reasons(bad))
+
+
+def test_what_polars_cannot_do_is_an_export_error_of_the_file(tmp_path, monkeypatch):
+    def fails(*_, **__):
+        raise pl.exceptions.ComputeError("cannot cast\nlong story")
+
+    write(tmp_path, "a.jsonl", lines(occurrence()))
+    monkeypatch.setattr(reading.occurrences, "accept", fails)
+    with pytest.raises(ExportError, match=r"a\.jsonl: holds what cannot be read \(cannot cast\)"):
+        read_occurrences(tmp_path / "a.jsonl")
+
+
+@pytest.mark.parametrize("name", ["c[1].parquet", "data[1]/c.parquet", "c*.parquet", "c?.parquet"])
+def test_a_path_is_no_pattern(tmp_path, name):
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    pl.DataFrame({"other": [1]}).write_parquet(tmp_path / "c1.parquet")
+    pl.DataFrame({"group_id": [1], "detected_at": [AT]}).write_parquet(path)
+    assert told(path)[:2] == ([1], [])
+
+
+def test_a_bomb_leaves_no_file_behind(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "BOMB_BYTES", 2**23)
+    monkeypatch.setattr(files, "BOMB_RATIO", 100)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    (tmp_path / "tmp").mkdir()
+    path = write(tmp_path, "bomb", gzip.compress(b"PAR1\n" + bytes(2**24)))
+    with pytest.raises(ExportError, match="decompression bomb"):
+        read_occurrences(path)
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_a_field_that_comes_late_is_read(tmp_path):
+    columns = {"group_id": "gid", "detected_at": "ts", "level": "sev"}
+    records = [{"gid": 1, "ts": 1767603600 + number} for number in range(90)] + [
+        {"gid": 2, "ts": 1767603600, "sev": "fatal"}
+    ]
+    for order in (records, records[::-1]):
+        frame, rejects = read_occurrences(write(tmp_path, "o.jsonl", lines(*order)), columns=columns)
+        assert frame.filter(level="fatal")["group_id"].to_list() == [2]
+        assert (frame.height, rejects.height) == (91, 0)
+    with pytest.raises(ExportError, match="no column when"):
+        read_occurrences(tmp_path / "o.jsonl", columns={**columns, "detected_at": "when"})
+
+
+@pytest.mark.parametrize("count", [2**63 + 5, 2**70, f"{2**63 + 5}", "1e300", f"{2**63}.00"])
+def test_whole_numbers_past_our_range_are_too_large(tmp_path, count):
+    _, rejects = read_hourly_counts(write(tmp_path, "h.jsonl", lines({**SNUBA, "count()": count})))
+    assert first_reasons(rejects)[0].startswith("count: too large")
+
+
+def test_decimals_are_read_exactly(tmp_path):
+    number = 12345678901234567
+    frame = pl.DataFrame({"group_id": [f"{number}.00", "1.50"], "hour": ["1767603600.00"] * 2, "count": ["3.00"] * 2})
+    frame.with_columns(pl.all().cast(pl.Decimal(20, 2))).write_parquet(tmp_path / "d.parquet")
+    counts, rejects = read_hourly_counts(tmp_path / "d.parquet")
+    assert counts.rows() == [(0, number, AT, 3)]
+    assert first_reasons(rejects) == ['group_id: not a whole number: "1.50"']
+
+
+def test_a_nameless_first_column_is_named_as_the_cause(tmp_path):
+    for separator in ",\t":
+        text = "\n".join(separator.join(row) for row in (("", "group_id", "hour", "count"), ("0", "1", "x", "2")))
+        for start in ("", "\ufeff", "\n \t\n"):
+            with pytest.raises(ExportError, match="the header has an empty or a repeated name"):
+                read_hourly_counts(write(tmp_path, "p.csv", start + text))
 
 
 def test_the_same_occurrence_twice_counts_once(tmp_path):

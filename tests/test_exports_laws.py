@@ -23,6 +23,7 @@ from issue_analytics.exports import (
     read_occurrences,
     read_status_changes,
     reading,
+    tables,
 )
 from issue_analytics.exports.reading import CONTRACTS, Options, read
 from issue_analytics.frames import empty
@@ -191,6 +192,30 @@ def test_csv_loses_nothing_and_both_paths_agree(rows, separator):
     balances(tally, len(rows), good, bad)
     assert_frame_equal(good, slow_good)
     assert_frame_equal(bad.drop("source"), slow_bad.drop("source"))
+
+
+torn = st.lists(st.sampled_from(['"', '"', '""', ",", "\n", "\r\n", "\r", "a", " ", "é"]), max_size=12).map("".join)
+
+
+@settings(max_examples=120, deadline=None)
+@given(st.lists(torn | st.just('1,2026-01-05T09:00:00Z,"3"'), min_size=1, max_size=9), st.sampled_from([1, 40, 2**25]))
+@example(['2,2026-01-05T09:00:00Z,"open', "1,2026-01-05T09:00:00Z,3"], 2**25)
+def test_torn_quotes_swallow_no_line(texts, block):
+    # no quote of the first part reaches this row: the one before it is no quoted cell
+    text = "\n".join(["group_id,hour,count", *texts, "x", "9,2026-01-05T09:00:00Z,4", ""])
+
+    def both(path):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(tables, "pieces", partial(lines.pieces, block=block))
+            return [read(path.parent, "hourly_counts", Options(), fast=fast) for fast in (True, False)]
+
+    (good, bad, tally, _), (slow_good, slow_bad, slow_tally, _) = in_file(text.encode(), both)
+    balances(tally, tally.read, good, bad)
+    assert tally == slow_tally
+    assert_frame_equal(good, slow_good)
+    assert_frame_equal(bad.drop("source"), slow_bad.drop("source"))
+    assert tally.read >= 2
+    assert 9 in good["group_id"]
 
 
 @LAW

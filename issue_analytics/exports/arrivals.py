@@ -3,16 +3,18 @@
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from issue_analytics.errors import ExportError
+from issue_analytics.exports.files import told
 from issue_analytics.exports.hourly import DAILY, is_daily
-from issue_analytics.exports.quarantine import REJECTS
+from issue_analytics.exports.quarantine import RAW, REJECTS
 from issue_analytics.exports.reading import CONTRACTS, TOLD, UNIQUE, Part, Tally, merge, words_of
 from issue_analytics.frames import check
 
@@ -20,6 +22,11 @@ __all__ = ["Arrivals", "Known"]
 
 _HELD: Final = 100_000
 """Rejects held in memory before they are written."""
+
+_DATED: Final = {"occurrences": "detected_at", "hourly_counts": "hour", "status_changes": "at",
+                 "escalations": "escalated_at"}  # fmt: skip
+_AHEAD: Final = timedelta(days=1)
+"""How far the clock of a sender may be ahead of ours. Later rows would make the future part of every history."""
 
 
 def _hashes(ids: pl.Series) -> npt.NDArray[np.uint64]:
@@ -87,7 +94,8 @@ class Arrivals:
     """The rows of one file on their way into a dataset.
 
     Occurrences are written batch by batch; the other kinds are held until the file ends, since rows of one file may
-    contradict each other wherever they stand.
+    contradict each other wherever they stand. Used as a context: when it is left by an exception of any kind, nothing
+    of the file stays behind.
     """
 
     def __init__(self, path: Path, target: Path, name: str, known: Known) -> None:
@@ -99,6 +107,16 @@ class Arrivals:
         self.rejects: list[pl.DataFrame] = []
         self.span: list[str] | None = None
         self.dirty = False
+        self.latest = datetime.now(UTC) + _AHEAD
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self.known.forget({"parts": self.parts})
+            if self.dirty:
+                self.known.restart()
 
     def _tally(self, kind: str) -> Tally:
         return self.tallies.setdefault(kind, Tally())
@@ -151,11 +169,29 @@ class Arrivals:
             self._tally(kind).read += number
         for kind in part.rejects["kind"].unique(maintain_order=True) if part.rejects.height else ():
             self.refuse(kind, part.rejects.filter(pl.col("kind") == kind))
-        for kind, frame in part.accepted.items():
+        for kind, arrived in part.accepted.items():
+            frame = self._past(kind, arrived)
             if kind == "occurrences":
                 self._occurrences(frame)
             else:
                 self.held.setdefault(kind, []).append(frame)
+
+    def _past(self, kind: str, frame: pl.DataFrame) -> pl.DataFrame:
+        """The rows that may have happened; the others are rejected."""
+        when = pl.col(_DATED[kind])
+        future = frame.filter(when > self.latest)
+        if not future.height:
+            return frame
+        at = when.dt.to_string("%Y-%m-%dT%H:%M:%SZ")
+        sentence = pl.format(f'{_DATED[kind]}: in the future: "{{}}"; check the clock of the sender', at)
+        rejects = future.select(
+            "row",
+            source=pl.lit(told(self.path)),
+            reasons=pl.concat_list(sentence),
+            raw=pl.struct(pl.exclude("row")).struct.json_encode().str.slice(0, RAW),
+        )
+        self.refuse(kind, rejects)
+        return frame.filter(when <= self.latest)
 
     def _occurrences(self, frame: pl.DataFrame) -> None:
         single, _, _ = merge("occurrences", frame)
@@ -210,7 +246,7 @@ class Arrivals:
             ExportError: the counts are daily.
         """
         for kind, frames in self.held.items():
-            frame = pl.concat(frames).with_columns(pl.lit(str(self.path)).alias("file"))
+            frame = pl.concat(frames).with_columns(pl.lit(told(self.path)).alias("file"))
             if kind == "hourly_counts" and is_daily(frame["hour"]):
                 raise ExportError(f"{self.path}: {DAILY}.")
             single, clashes, duplicates = merge(kind, frame)
@@ -231,9 +267,3 @@ class Arrivals:
         return {
             "rows": rows, "parts": self.parts, "reasons": dict(self.reasons), "span": self.span, "error": None
         }  # fmt: skip
-
-    def discard(self) -> None:
-        """Remove what was written: nothing of this file shall count."""
-        self.known.forget({"parts": self.parts})
-        if self.dirty:
-            self.known.restart()

@@ -6,14 +6,16 @@ of a file, and a container that ends too early is an error, never a shorter file
 
 import glob
 import hashlib
+import os
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
 from issue_analytics.errors import ExportError
+from issue_analytics.exports.sniff import Unknown
 
-__all__ = ["CHUNK", "Source", "chunks", "content_hash", "expand", "reason"]
+__all__ = ["CHUNK", "Source", "chunks", "content_hash", "expand", "reason", "told"]
 
 Source = str | Path | list[str] | list[Path] | list[str | Path]
 """A file, a glob, a folder (searched to any depth), or a list of these."""
@@ -39,9 +41,31 @@ def reason(error: OSError) -> str:
     return error.strerror or type(error).__name__
 
 
+def told(text: object) -> str:
+    r"""Text, such as of a path, that can be written anywhere: what is no Unicode in it is shown by its number.
+
+    >>> told(Path("caf\udce9.csv"))
+    'caf\\udce9.csv'
+    """
+    return str(text).encode("utf-8", "backslashreplace").decode()
+
+
 def _files_in(folder: Path) -> list[Path]:
-    # sorted by their parts, so that the order is the same on every machine; links to folders are not followed
-    return sorted((path for path in folder.rglob("*") if not path.is_dir()), key=lambda path: path.parts)
+    """All files below a folder, and what hides some: folders that cannot be listed, and links to folders.
+
+    Reading one of the latter says why it cannot be read, so that none goes without a word.
+    """
+    found: list[Path] = []
+
+    def unlisted(error: OSError) -> None:
+        found.append(Path(error.filename))
+
+    for where, folders, names in os.walk(folder, onerror=unlisted):
+        # links to folders are not followed: they may lead in circles, or to the same file twice
+        links = [name for name in folders if Path(where, name).is_symlink()]
+        found += [Path(where, name) for name in names + links]
+    # sorted by their parts, so that the order is the same on every machine
+    return sorted(found, key=lambda path: path.parts)
 
 
 def expand(source: Source) -> tuple[list[Path], bool]:
@@ -61,17 +85,20 @@ def expand(source: Source) -> tuple[list[Path], bool]:
         return list(dict.fromkeys(found)), len(found) == 1
     if not isinstance(source, str | Path):
         raise ExportError(f"expected a path, a pattern, a folder or a list of these, got {type(source).__name__}.")
-    path = Path(source).expanduser()
+    if source == "":
+        raise ExportError("an empty path: name a file, a folder or a pattern; the current folder is '.'.")
     try:
-        if path.is_dir():
-            files = _files_in(path)
-            if not files:
-                raise ExportError(f"{path}: an empty folder; there is nothing to read.")
-            return files, False
-        if path.exists():
-            return [path], True
-    except (OSError, ValueError) as error:  # a name too long, a NUL in it
+        path = Path(source).expanduser()
+        folder, there = path.is_dir(), path.exists()
+    except (OSError, ValueError, RuntimeError) as error:  # a name too long, a NUL in it, no such user's home
         raise ExportError(f"{str(source)[:200]!r}: not a usable path ({error}).") from None
+    if folder:
+        files = _files_in(path)
+        if not files:
+            raise ExportError(f"{path}: an empty folder; there is nothing to read.")
+        return files, files == [path]
+    if there:
+        return [path], True
     if glob.has_magic(str(source)):
         # Path.glob wants a relative pattern and a root to search from; a user's pattern may be absolute
         hits = glob.glob(str(path), recursive=True)  # noqa: PTH207
@@ -85,6 +112,10 @@ def expand(source: Source) -> tuple[list[Path], bool]:
 
 def _raw(path: Path) -> Iterator[bytes]:
     try:
+        if path.is_dir():
+            if path.is_symlink():
+                raise Unknown(f"{path}: a link to a folder, which is not followed; name it to have it read.")
+            os.scandir(path).close()  # says why the folder cannot be listed
         if not path.is_file():
             raise ExportError(f"{path}: {'not a regular file' if path.exists() else 'no such file'}.")
         with path.open("rb") as file:
@@ -95,13 +126,22 @@ def _raw(path: Path) -> Iterator[bytes]:
 
 
 def content_hash(path: Path) -> str:
-    """32 hex characters that stand for the bytes of the file as it lies there.
+    """32 hex characters that stand for the unpacked bytes of a file: a table and its ``.gz`` are the same export.
+
+    Where the bytes cannot be unpacked, those of the container stand for the file.
 
     Raises:
         ExportError: the file cannot be read.
     """
+    try:
+        return _hash(chunks(path)[1])
+    except ExportError:
+        return _hash(_raw(path))
+
+
+def _hash(stream: Iterator[bytes]) -> str:
     digest = hashlib.blake2b(digest_size=16)
-    for chunk in _raw(path):
+    for chunk in stream:
         digest.update(chunk)
     return digest.hexdigest()
 

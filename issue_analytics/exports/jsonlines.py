@@ -15,7 +15,7 @@ import polars as pl
 
 from issue_analytics.exports import status
 from issue_analytics.exports.lines import Piece
-from issue_analytics.exports.sniff import ALIASES
+from issue_analytics.exports.sniff import ALIASES, wraps
 
 __all__ = ["Batch", "Wanted", "parse"]
 
@@ -140,6 +140,9 @@ def _first_wins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(reversed(pairs))
 
 
+_DECODE: Final = json.JSONDecoder(object_pairs_hook=_first_wins, parse_constant=_no_constant).decode
+
+
 def _issue_keys(issue: Mapping[str, Any], stem: str) -> dict[str, str | None]:
     """Project and group of an issue, of an activity response, or of the file it lies in."""
     project = issue.get("project")
@@ -162,13 +165,13 @@ def _activity(activity: Any, keys: dict[str, str | None]) -> dict[str, Any]:
 
 def _open(record: dict[str, Any], stem: str) -> Iterator[tuple[Any, Any]]:
     """The records in a record, each with what it looked like: a response wraps many, most wrap none."""
-    activity, data = record.get("activity"), record.get("data")
+    activity = record.get("activity")
     if isinstance(activity, list):
         keys = _issue_keys(record, stem)
         for one in activity:
             yield _activity(one, keys), one
-    elif isinstance(data, list) and "type" not in record:
-        for row in data:
+    elif wraps(record):
+        for row in record["data"]:
             yield row, row
     elif "dateCreated" in record and "type" in record and "data" in record:
         yield _activity(record, _issue_keys({**record, "id": None}, stem)), record
@@ -189,7 +192,7 @@ def _slow(piece: Piece, wanted: Wanted, schema: Mapping[str, Any], first: int) -
             continue
         shown = line[:4_000].decode("utf-8", "replace")
         try:
-            record = json.loads(line.decode(), object_pairs_hook=_first_wins, parse_constant=_no_constant)
+            record = _DECODE(line.decode())
         except UnicodeDecodeError:
             broken.append((number, "not UTF-8 text", shown))
             number += 1

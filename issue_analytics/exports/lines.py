@@ -10,12 +10,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["BLOCK", "MAX_RECORD", "Piece", "documents", "pieces"]
+__all__ = ["BLOCK", "MAX_RECORD", "TOO_LONG", "Piece", "documents", "pieces"]
 
 BLOCK: Final = 2**25
 MAX_RECORD: Final = 2**24
 
 _SHOWN: Final = 1_000
+_MANY: Final = 2**18
+"""Elements of an array in one block, however short: each may become a reject."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,7 @@ class Piece:
     problem: str | None = None
 
 
-_TOO_LONG: Final = f"longer than {MAX_RECORD // 2**20} MiB; a record of that size is refused"
+TOO_LONG: Final = f"longer than {MAX_RECORD // 2**20} MiB; a record of that size is refused"
 
 
 def pieces(stream: Iterator[bytes], *, block: int = BLOCK, longest: int = MAX_RECORD) -> Iterator[Piece]:
@@ -56,7 +58,7 @@ def pieces(stream: Iterator[bytes], *, block: int = BLOCK, longest: int = MAX_RE
                 done = text[: start - 1]
                 yield Piece(done, first)
                 first += done.count(b"\n") + 1
-            yield Piece(text[start : start + _SHOWN], first, _TOO_LONG)
+            yield Piece(text[start : start + _SHOWN], first, TOO_LONG)
             held, size, open_size = [], 0, 0
             if end < 0:
                 skipping = True
@@ -147,14 +149,14 @@ def documents(
                 more()
                 continue
             too_long = len(text) - place > longest
-            problem = _TOO_LONG if too_long else f"not JSON: {error}"
+            problem = TOO_LONG if too_long else f"not JSON: {error}"
             break
         wanted = 1
         # a raw line break cannot stand inside a JSON string: between tokens it is a blank
         lines.append(text[place:end].encode("utf-8", "surrogateescape").replace(b"\n", b" ").replace(b"\r", b" "))
         place = end
-        size += len(lines[-1])
-        if size >= block:
+        size += len(lines[-1]) + 1
+        if size >= block or len(lines) >= _MANY:
             yield Piece(b"\n".join(lines), first)
             first += len(lines)
             lines, size = [], 0

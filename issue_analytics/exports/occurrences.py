@@ -1,29 +1,31 @@
 """Occurrences: records of the issue platform, stored or from its topic, and any table of events."""
 
+from collections.abc import Callable
+
 import polars as pl
 
-from issue_analytics.exports.quarantine import column, groups, known_project, when
+from issue_analytics.exports.quarantine import column, groups, known_project, signatures, when
 from issue_analytics.exports.values import fingerprints, integers, text, times, uuids
 
 __all__ = ["accept"]
 
 
 def accept(
-    raw: pl.DataFrame, *, digest: str | None = None, mapped_groups: bool = False
+    raw: pl.DataFrame, *, digest: Callable[[], str], mapped_groups: bool = False
 ) -> tuple[pl.DataFrame, list[pl.Series | None]]:
     """Read raw occurrences into the columns of ``Occurrences``, and each row's problems.
 
-    ``digest`` is the hash of the file, given where the export has no occurrence ids at all: an id is then made of it
-    and the row number, so that the same file gives the same ids. ``mapped_groups`` says that ``group_id`` was named by
-    the user and may be text. A type that is no whole number is null: it decides nothing.
+    A row without an id gets one made of ``digest()``, the hash of the file, and the row number: the same file gives the
+    same ids. ``mapped_groups`` says that ``group_id`` was named by the user and may be text. A type that is no whole
+    number is null: it decides nothing.
     """
     project, project_problem = known_project(raw)
     prints = fingerprints(column(raw, "fingerprint"))
     group, group_problem = groups(raw, project, prints.list.first(), mapped=mapped_groups)
     title = text(column(raw, "title"))
     if mapped_groups:
-        words = text(column(raw, "group_id"))
-        named = integers(words, "group_id", required=False)[0].is_null() & words.is_not_null()
+        numbers, words = signatures(column(raw, "group_id"))
+        named = numbers.is_null() & words.is_not_null()
         if named.any():
             frame = pl.DataFrame({"words": words, "named": named, "title": title, "prints": prints})
             frame = frame.select(
@@ -33,12 +35,9 @@ def accept(
                 .otherwise("prints"),
             )
             title, prints = frame["title"], frame["prints"]
-    if digest is None:
-        ids = uuids(column(raw, "occurrence_id"))
-        nameless = when(ids.is_null(), "occurrence_id: missing, while other rows have one")
-    else:
-        ids = raw.select(pl.format(f"{digest}-{{}}", "row").alias("ids"))["ids"]
-        nameless = None
+    ids = uuids(column(raw, "occurrence_id"))
+    if ids.has_nulls():
+        ids = raw.select(pl.coalesce(ids, pl.format(f"{digest()}-{{}}", "row")).alias("ids"))["ids"]
     at, at_problem = times(column(raw, "detected_at"), "detected_at")
     payload = text(column(raw, "payload_type"))
     unknown = when(
@@ -57,4 +56,4 @@ def accept(
             "detected_at": at,
         }
     )
-    return frame, [nameless, project_problem, group_problem, at_problem, unknown]
+    return frame, [project_problem, group_problem, at_problem, unknown]

@@ -8,7 +8,7 @@ import polars as pl
 from issue_analytics.exports.identity import group_ids
 from issue_analytics.exports.values import integers, nothing, text
 
-__all__ = ["RAW", "REJECTS", "column", "groups", "known_project", "refuse", "split", "when"]
+__all__ = ["RAW", "REJECTS", "column", "groups", "known_project", "refuse", "signatures", "split", "when"]
 
 RAW: Final = 1_000
 """Characters of the raw text that a reject keeps."""
@@ -37,6 +37,23 @@ def known_project(raw: pl.DataFrame) -> tuple[pl.Series, pl.Series | None]:
     return project.fill_null(0), problem
 
 
+def signatures(own: pl.Series) -> tuple[pl.Series, pl.Series]:
+    """Groups named by any text: the number where it is one, else null; and the text.
+
+    Only the one way to write a number is one: ``7.0`` and ``007`` are other texts than ``7``, and other groups.
+
+    >>> [column.to_list() for column in signatures(pl.Series(["7", "007", "OOM", ""]))]
+    [[7, None, None, None], ['7', '007', 'OOM', None]]
+    """
+    if own.dtype.is_float():
+        own = own.fill_nan(None)
+    words = text(own)
+    numbers = integers(own, "group_id", required=False)[0]
+    if not own.dtype.is_numeric():
+        numbers = pl.select(pl.when(words.str.contains("^(?:0|[1-9][0-9]*)$")).then(numbers).alias("n"))["n"]
+    return numbers, words
+
+
 def groups(
     raw: pl.DataFrame, project: pl.Series, first_part: pl.Series, *, mapped: bool
 ) -> tuple[pl.Series, pl.Series | None]:
@@ -47,10 +64,9 @@ def groups(
     """
     own = column(raw, "group_id")
     if mapped:
-        words = text(own)
-        group, wrong = integers(own, "group_id", required=False)
-        if wrong is not None:
-            group = pl.select(pl.coalesce(group, group_ids(project, words)))[:, 0]
+        numbers, words = signatures(own)
+        own = words
+        group = pl.select(pl.coalesce(numbers, group_ids(project, words)).alias("group_id"))["group_id"]
         wrong = None
     else:
         group, wrong = integers(own, "group_id", required=False)

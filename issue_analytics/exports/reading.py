@@ -11,7 +11,7 @@ import polars as pl
 
 from issue_analytics.errors import ExportError, SettingsError
 from issue_analytics.exports import escalations, hourly, occurrences, status, tables
-from issue_analytics.exports.files import Source, chunks, content_hash, expand
+from issue_analytics.exports.files import Source, chunks, content_hash, expand, told
 from issue_analytics.exports.jsonlines import Batch, Wanted, parse
 from issue_analytics.exports.lines import documents, pieces
 from issue_analytics.exports.quarantine import REJECTS, refuse, split
@@ -55,6 +55,15 @@ TOLD: Final = {
     "escalations": ("ended_at", "provenance"),
 }
 """What such a row says, and two of them may contradict each other in."""
+
+
+_NEEDED: Final = {
+    "occurrences": ("detected_at",),
+    "hourly_counts": ("group_id", "hour", "count"),
+    "status_changes": ("at",),
+    "escalations": ("group_id", "escalated_at"),
+}
+"""Columns without which no row can be accepted; where the group may come of a fingerprint, ``group_id`` is not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +150,10 @@ def _wanted(file: _File, sniffed: Sniffed, fallback: str) -> Wanted:
     options, fields = file.options, sniffed.fields
     if options.columns:
         kind = options.kind or fallback
-        missing = sorted({theirs for theirs in options.columns.values() if theirs not in fields})
+        # records need not all have the same fields: only what each of them needs is missed in the first ones
+        needed = set(options.columns) if sniffed.content in ("csv", "parquet") else {*_NEEDED[kind], "group_id"}
+        named = {theirs for ours, theirs in options.columns.items() if ours in needed}
+        missing = sorted(named - set(fields))
         if missing and fields:
             raise ExportError(
                 f"{file.path}: no column {', '.join(missing)}. Found: {', '.join(fields)[:400]}. "
@@ -161,15 +173,9 @@ def _wanted(file: _File, sniffed: Sniffed, fallback: str) -> Wanted:
 
 def _table_columns(path: Path, kind: str, wanted: Wanted, fields: tuple[str, ...]) -> None:
     """A table says before its first row whether it has what a row of its kind needs."""
-    needed = {
-        "occurrences": ("detected_at",),
-        "hourly_counts": ("group_id", "hour", "count"),
-        "status_changes": ("at",),
-        "escalations": ("group_id", "escalated_at"),
-    }[kind]
     named = wanted.columns or {}
     missing = []
-    for name in needed:
+    for name in _NEEDED[kind]:
         there = (named.get(name, name),) if wanted.columns is not None else ALIASES[kind][name]
         if not set(there) & set(fields):
             missing.append(name)
@@ -183,19 +189,17 @@ def _table_columns(path: Path, kind: str, wanted: Wanted, fields: tuple[str, ...
         )
 
 
-def _batches(file: _File, fallback: str) -> Iterator[tuple[Batch, bool]]:
-    """The raw batches of a file, and whether its occurrences have ids of their own."""
+def _batches(file: _File, fallback: str) -> Iterator[Batch]:
+    """The raw batches of a file."""
     container, stream = chunks(file.path, tell=file.tell)
     sniffed = sniff(file.path, stream)
     if sniffed.content == "parquet":
         yield from _parquet(file, container, sniffed, fallback)
         return
     wanted = _wanted(file, sniffed, fallback)
-    has_ids = _has_ids(wanted, sniffed.fields)
     if sniffed.content == "csv":
         _table_columns(file.path, wanted.kind, wanted, sniffed.fields)
-        for batch in tables.csv_batches(sniffed.stream, sniffed.fields, sniffed.separator, wanted, fast=file.fast):
-            yield batch, has_ids
+        yield from tables.csv_batches(sniffed.stream, sniffed.fields, sniffed.separator, wanted, fast=file.fast)
         return
     records = (
         pieces(sniffed.stream)
@@ -206,39 +210,32 @@ def _batches(file: _File, fallback: str) -> Iterator[tuple[Batch, bool]]:
     for piece in records:
         if piece.problem is not None:
             broken = [(piece.first + shift, piece.problem, piece.text.decode("utf-8", "replace"))]
-            yield Batch([], broken, lambda numbers: [None for _ in numbers]), has_ids
+            yield Batch([], broken, lambda numbers: [None for _ in numbers])
             continue
         following = piece.first + shift
         for batch, after in parse(piece, wanted, first=following, fast=file.fast):
-            yield batch, has_ids
+            yield batch
             following = after
         shift = following - (piece.first + piece.text.count(b"\n") + 1)
 
 
-def _has_ids(wanted: Wanted, fields: tuple[str, ...]) -> bool:
-    if wanted.columns is not None:
-        return wanted.columns.get("occurrence_id", "occurrence_id") in fields
-    return not fields or not {"occurrence_id", "id"}.isdisjoint(fields)
-
-
-def _parquet(file: _File, container: str, sniffed: Sniffed, fallback: str) -> Iterator[tuple[Batch, bool]]:
-    path = file.path if container == "plain" else tables.spooled(sniffed.stream)
+def _parquet(file: _File, container: str, sniffed: Sniffed, fallback: str) -> Iterator[Batch]:
+    path = file.path if container == "plain" else tables.spooled(sniffed.stream, file.path)
     try:
         fields = tables.parquet_fields(path, file.path)
         names = tuple(fields)
         wanted = _wanted(file, Sniffed("parquet", kind_of(names), names, iter(())), fallback)
         _table_columns(file.path, wanted.kind, wanted, names)
-        for batch in tables.parquet_batches(path, file.path, fields, wanted):
-            yield batch, _has_ids(wanted, names)
+        yield from tables.parquet_batches(path, file.path, fields, wanted)
     finally:
         if path != file.path:
             path.unlink()
 
 
-def _accept(file: _File, kind: str, raw: pl.DataFrame, *, has_ids: bool) -> tuple[pl.DataFrame, list[pl.Series | None]]:
+def _accept(file: _File, kind: str, raw: pl.DataFrame) -> tuple[pl.DataFrame, list[pl.Series | None]]:
     mapped = "group_id" in (file.options.columns or {})
     if kind == "occurrences":
-        return occurrences.accept(raw, digest=None if has_ids else file.digest, mapped_groups=mapped)
+        return occurrences.accept(raw, digest=lambda: file.digest, mapped_groups=mapped)
     if kind == "hourly_counts":
         return hourly.accept(raw, mapped_groups=mapped)
     if kind == "status_changes":
@@ -262,21 +259,22 @@ def read_file(
         Unknown: no known kind of export.
         ExportError: the file as a whole cannot be read; parts that came before must be thrown away.
     """
-    file = _File(path, options, tell, fast)
-    source = str(path)
-    for batch, has_ids in _batches(file, fallback):
-        accepted: dict[str, pl.DataFrame] = {}
-        rejects: list[pl.DataFrame] = []
-        read: Counter[str] = Counter()
-        for kind, raw in batch.rows:
-            frame, problems = _accept(file, kind, raw, has_ids=has_ids)
-            frame = frame.with_columns(raw["row"])
-            good, bad = split(frame, problems, raw["row"], source, batch.texts)
-            read[kind] += raw.height
-            if good.height:
-                accepted[kind] = good
-            if bad.height:
-                rejects.append(bad.with_columns(kind=pl.lit(kind)))
+    try:
+        yield from _parts(_File(path, options, tell, fast), fallback)
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        why = (str(error).splitlines() or [""])[0][:200]
+        raise ExportError(f"{path}: holds what cannot be read ({why}); export it as text.") from None
+
+
+def _parts(file: _File, fallback: str) -> Iterator[Part]:
+    options, source = file.options, told(file.path)
+    for batch in _batches(file, fallback):
+        for kind, rows in batch.rows:
+            # rejects take much memory: so many rows at a time
+            for raw in rows.iter_slices(tables.ROWS):
+                frame, problems = _accept(file, kind, raw)
+                good, bad = split(frame.with_columns(raw["row"]), problems, raw["row"], source, batch.texts)
+                yield Part({kind: good} if good.height else {}, bad.with_columns(kind=pl.lit(kind)), {kind: raw.height})
         if batch.broken:
             # what cannot be read is counted with the kind its file would have had
             kind = options.kind or (batch.rows[0][0] if batch.rows else fallback)
@@ -288,16 +286,13 @@ def read_file(
                 pl.Series([[reason] for reason in reasons]),
                 lambda rows, texts=texts: [texts[row] for row in rows],  # type: ignore[misc]
             )
-            rejects.append(broken.with_columns(kind=pl.lit(kind)))
-            read[kind] += len(numbers)
-        none = pl.DataFrame(schema={**REJECTS, "kind": pl.String})
-        yield Part(accepted, pl.concat([none, *rejects]), dict(read))
+            yield Part({}, broken.with_columns(kind=pl.lit(kind)), {kind: len(numbers)})
 
 
 def whole_file_reject(path: Path, error: ExportError, kind: str) -> pl.DataFrame:
     """The one reject that stands for a file that cannot be read."""
     why = str(error).removeprefix(f"{path}: ")
-    frame = refuse(str(path), pl.Series([1]), pl.Series([[why]]), lambda rows: [None for _ in rows])
+    frame = refuse(told(path), pl.Series([1]), pl.Series([[told(why)]]), lambda rows: [None for _ in rows])
     return frame.with_columns(kind=pl.lit(kind))
 
 
@@ -372,7 +367,7 @@ def read(
             others.update({name: number for name, number in part.read.items() if name != kind})
             rejects.append(part.rejects.filter(pl.col("kind") == kind))
             if kind in part.accepted:
-                frames.append(part.accepted[kind].with_columns(pl.lit(str(path)).alias("file")))
+                frames.append(part.accepted[kind].with_columns(pl.lit(told(path)).alias("file")))
     tally.other = sum(others.values())
     bad = pl.concat([reject.drop("kind") for reject in rejects]) if rejects else pl.DataFrame(schema=REJECTS)
     good = empty(CONTRACTS[kind])

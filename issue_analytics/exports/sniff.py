@@ -12,7 +12,7 @@ from typing import Any, Final
 from issue_analytics.errors import ExportError
 from issue_analytics.exports.lines import MAX_RECORD, documents, pieces
 
-__all__ = ["ALIASES", "KINDS", "Sniffed", "Unknown", "kind_of", "sniff"]
+__all__ = ["ALIASES", "KINDS", "Sniffed", "Unknown", "kind_of", "sniff", "wraps"]
 
 KINDS: Final = ("occurrences", "hourly_counts", "status_changes", "escalations")
 
@@ -108,16 +108,21 @@ def kind_of(fields: Collection[str], payload_type: object = None) -> str | None:
     return None
 
 
-def _records(record: Any) -> Iterator[Any]:
-    if isinstance(record, dict) and isinstance(record.get("data"), list) and "type" not in record:
-        yield from record["data"]
-    else:
-        yield record
+def wraps(record: Mapping[str, Any]) -> bool:
+    """Whether the rows are in ``data``, as in the response to a query, and the record is none itself.
+
+    >>> wraps({"data": [{"hour": 1, "count": 2}]}), wraps({"data": [1], "group_id": 1, "detected_at": 1767603600})
+    (True, False)
+    """
+    if not isinstance(record.get("data"), list) or "type" in record:
+        return False
+    return "meta" in record or kind_of(record, record.get("payload_type")) is None
 
 
 def _json_head(content: str, head: bytes) -> list[dict[str, Any]]:
     """The first records, as many as the head holds whole, at most 50."""
     found: list[dict[str, Any]] = []
+    seen = 0
     parts = pieces(iter([head])) if content == "lines" else documents(iter([head]), array=content == "array")
     for part in parts:
         for line in part.text.splitlines() if part.problem is None else ():
@@ -125,8 +130,10 @@ def _json_head(content: str, head: bytes) -> list[dict[str, Any]]:
                 value = json.loads(line)
             except (ValueError, RecursionError):
                 continue  # cut by the end of the head, or broken: the reader will say so with its number
-            found += [record for record in _records(value) if isinstance(record, dict)]
-            if len(found) >= 50:
+            inner = value["data"] if isinstance(value, dict) and wraps(value) else [value]
+            found += [record for record in inner if isinstance(record, dict)]
+            seen += 1
+            if len(found) >= 50 or seen >= 10_000:
                 return found[:50]
     return found
 
@@ -154,6 +161,8 @@ def _json_content(head: bytes) -> str:
 def _header(path: object, head: bytes) -> tuple[str, ...] | None:
     """The separator and the names of a CSV header, or None for what is no table."""
     line = head.split(b"\n", 1)[0].rstrip(b"\r")
+    if len(line) > MAX_RECORD:
+        return None
     try:
         text = line.decode()
     except UnicodeDecodeError:
@@ -206,6 +215,7 @@ def sniff(path: object, stream: Iterator[bytes]) -> Sniffed:
         kinds = (kind_of(record, record.get("payload_type")) for record in records)
         fields = tuple(dict.fromkeys(str(name) for record in records for name in record))
         return Sniffed(content, next((kind for kind in kinds if kind), None), fields, whole)
+    body = re.sub(rb"\A(?:[^\S\n]*\n)+", b"", head)  # a tab in front of the header is an empty name
     header = _header(path, body)
     if header is None:
         what = "binary data" if b"\x00" in body[:4096] else "neither JSON nor a table with a header"

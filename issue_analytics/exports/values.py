@@ -4,6 +4,7 @@ Each function takes a column of any type and returns the values, null where ther
 all is well, else one sentence for a reject. Where no row has a problem, None stands for the whole column of problems.
 """
 
+import json
 from typing import Final
 
 import polars as pl
@@ -17,6 +18,10 @@ FIRST_YEAR, LAST_YEAR = 1990, 2100
 # An epoch is told by its magnitude: below 1e11 seconds (to the year 5138), below 1e14 milliseconds, below 1e17
 # microseconds, else nanoseconds. Within the accepted years the four cannot be confused.
 _SECONDS, _MILLIS, _MICROS = 1e11, 1e14, 1e17
+
+# floats of few digits: no times, and whole numbers only as far as each of them can be told from the next
+_COARSE: Final = (pl.Float16, pl.Float32)
+_EXACT: Final[dict[object, float]] = {pl.Float16: 2.0**11, pl.Float32: 2.0**24}
 
 _ISO: Final = (
     r"^\s*([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([0-9]{2}:[0-9]{2})"
@@ -113,10 +118,12 @@ def times(values: pl.Series, name: str, *, required: bool = True) -> tuple[pl.Se
         at = values.dt.convert_time_zone("UTC").dt.cast_time_unit("us").cast(pl.Int64)
     elif isinstance(dtype, pl.Datetime | pl.Date):
         naive, at = values.is_not_null(), nothing(height, pl.Int64)
-    elif dtype.is_numeric():
+    elif dtype in _COARSE:
+        at = nothing(height, pl.Int64)
+    elif dtype.is_integer() or dtype.is_float():
         at = _epoch(values)
     else:
-        values = values.cast(pl.String, strict=False).replace("", None)
+        values = text(values)
         at = _epoch(values)
         rest = at.is_null() & values.is_not_null()
         if rest.any():
@@ -131,6 +138,10 @@ def times(values: pl.Series, name: str, *, required: bool = True) -> tuple[pl.Se
         name,
         (values.is_null() if required else nothing(height, pl.Boolean), "missing; a time with a zone is needed"),
         (naive, 'no time zone: "{}"; write an offset such as +00:00 or Z'),
+        (
+            values.is_not_null() if dtype in _COARSE else nothing(height, pl.Boolean),
+            f'a number of type {dtype} is off by up to a minute or more: "{{}}"; write Float64 or text',
+        ),
         (at.is_null() & values.is_not_null(), 'not a time: "{}"'),
         (outside, f'impossible: "{{}}" lies outside the years {FIRST_YEAR} to {LAST_YEAR}'),
     )
@@ -149,23 +160,24 @@ def integers(values: pl.Series, name: str, *, required: bool = True) -> tuple[pl
     [None, None, 'count: negative: "-1"', 'count: not a whole number: "1.5"', 'count: not a whole number: "NaN"']
     """
     dtype = values.dtype
-    if dtype == pl.Null:
-        number = nothing(len(values), pl.Int64)
-    elif dtype.is_integer():
-        number = values.cast(pl.Int64, strict=False)
-    else:
-        if not dtype.is_float():
-            values = values.cast(pl.String, strict=False).replace("", None)
-        number = nothing(len(values), pl.Int64) if dtype.is_float() else values.cast(pl.Int64, strict=False)
-        if (number.is_null() & values.is_not_null()).any():
-            real = values.cast(pl.Float64, strict=False)
-            whole = (real == real.round()) & (real.abs() < 2.0**53)
-            number = pl.select(pl.coalesce(number, pl.when(whole).then(real).cast(pl.Int64, strict=False)))[:, 0]
+    if not (dtype.is_integer() or dtype.is_float()):
+        values = text(values)  # decimals too: as text they stay exact
+    real = nothing(len(values), pl.Float64)
+    number = real.cast(pl.Int64)
+    if not dtype.is_float():
+        written = values.str.replace(r"\.0+$", "") if values.dtype == pl.String else values
+        number = written.cast(pl.Int64, strict=False)
+    if (number.is_null() & values.is_not_null()).any():
+        real = values.cast(pl.Float64, strict=False)
+        exact = real.abs() < _EXACT.get(dtype, 2.0**53)
+        whole = (real == real.round()) & exact
+        number = pl.select(pl.coalesce(number, pl.when(whole).then(real).cast(pl.Int64, strict=False)))[:, 0]
     problem = _problem(
         values,
         name,
         (values.is_null() if required else nothing(len(values), pl.Boolean), "missing"),
-        (number < 0, 'negative: "{}"'),
+        ((number < 0) | (number.is_null() & (real < 0) & (real == real.round())), 'negative: "{}"'),
+        (number.is_null() & real.is_finite() & (real == real.round()), 'too large to be exact: "{}"'),
         (number.is_null() & values.is_not_null(), 'not a whole number: "{}"'),
     )
     if problem is not None:
@@ -179,17 +191,29 @@ def text(values: pl.Series) -> pl.Series:
     >>> text(pl.Series(["a", "", None])).to_list()
     ['a', None, None]
     """
-    if values.dtype == pl.Null:
-        return values.cast(pl.String)
-    if values.dtype == pl.Binary:
-        values = values.bin.encode("hex")
-    elif values.dtype.is_nested():
-        values = pl.DataFrame({"value": values}).select(
-            pl.when(pl.col("value").is_not_null()).then(pl.struct("value").struct.json_encode())
-        )[:, 0]
+    dtype = values.dtype
+    if dtype == pl.Binary:
+        values = pl.Series([None if value is None else _decoded(value) for value in values], dtype=pl.String)
+    elif dtype.is_nested() or dtype in (pl.Duration, pl.Time, pl.Object):
+        # polars cannot write each of these as text; they are rare, and Python can
+        values = pl.Series([_json(value) for value in values.to_list()], dtype=pl.String)
     else:
         values = values.cast(pl.String)
     return values.replace("", None)
+
+
+def _decoded(value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.hex()
+
+
+def _json(value: object) -> str | None:
+    def leaf(part: object) -> str:
+        return _decoded(part) if isinstance(part, bytes) else str(part)
+
+    return None if value is None else json.dumps(value, default=leaf, ensure_ascii=False)
 
 
 def uuids(values: pl.Series) -> pl.Series:
@@ -198,7 +222,7 @@ def uuids(values: pl.Series) -> pl.Series:
     >>> uuids(pl.Series(["6A7BC3EE-3C4F-4F6C-9B51-5F1C28D7A6C1", "app-17"])).to_list()
     ['6a7bc3ee3c4f4f6c9b515f1c28d7a6c1', 'app-17']
     """
-    values = text(values)
+    values = values.bin.encode("hex") if values.dtype == pl.Binary else text(values)
     if values.str.contains("^[0-9a-f]{32}$").all():
         return values
     hexes = values.str.replace_all("-", "", literal=True).str.to_lowercase()
@@ -214,7 +238,7 @@ def fingerprints(values: pl.Series) -> pl.Series:
     parts = pl.List(pl.String)
     if values.dtype == pl.Null:
         return values.cast(parts)
-    if isinstance(values.dtype, pl.List | pl.Array):
+    if isinstance(values.dtype, pl.List | pl.Array) and values.dtype.inner in (pl.String, pl.Null):
         return values.cast(parts, strict=False)
     values = text(values)
     if not values.str.starts_with("[").any():
@@ -225,8 +249,6 @@ def fingerprints(values: pl.Series) -> pl.Series:
 
 
 def _parts(value: str) -> list[str | None]:
-    import json
-
     if value.startswith("["):
         try:
             found = json.loads(value)
