@@ -19,7 +19,7 @@ from issue_analytics.errors import FrameError, SettingsError
 from issue_analytics.forecast import forecast, forecast_schedule
 from issue_analytics.frames import RULES, empty
 from issue_analytics.reporting import plot_limits, plot_summary
-from issue_analytics.reporting.plots import GREEN
+from issue_analytics.reporting.palette import GREEN
 from issue_analytics.reporting.text import clean, number, percent, share
 
 HOUR = timedelta(hours=1)
@@ -75,6 +75,18 @@ def step_of(ax):
     [line] = labelled(ax, "limit in force")
     assert line.get_drawstyle() == "steps-post"  # a limit holds from its hour on
     return dict(zip(line.get_xdata().round(6).tolist(), line.get_ydata().tolist(), strict=True))
+
+
+def spans_of(ax, hatch):
+    return [patch for patch in ax.patches if patch.get_hatch() == hatch]
+
+
+def texts_of(ax, part):
+    return [text.get_text() for text in ax.texts if part in text.get_text()]
+
+
+def legend_of(ax):
+    return [text.get_text() for text in ax.get_legend().get_texts()]
 
 
 def key(at):
@@ -148,7 +160,7 @@ def test_one_look_tells_whether_and_why_it_fired():
     assert title_of(ax)[0] == "disk full"
     assert title_of(ax)[1] == f"Fired: 299 > {limit} at Thu 2026-01-15 10:00 UTC"
     assert re.fullmatch(rf"bursty: \d\.\d\d x busiest hour 23 [=≈] {limit}", title_of(ax)[2])
-    [note] = [text.get_text() for text in ax.texts]
+    [note] = [text.get_text() for text in ax.texts if " at\n" in text.get_text()]
     assert note == f"299 > {limit} at\nThu 2026-01-15 10:00 UTC"
     # the same moment asked for from elsewhere in the week finds the first crossing
     other = plot_limits(counts, limits, group_id=7, at=MONDAY + 170 * HOUR, ax=axes())
@@ -239,7 +251,7 @@ def test_actual_escalations_are_shaded_to_their_end_and_open_ones_only_begun():
     ax = plot_limits(counts, daily(counts), group_id=7, at=began, escalations=spans, ax=axes())
     dashed = [line for line in ax.lines if line.get_color() == GREEN and len(line.get_xdata())]
     assert sorted(round(line.get_xdata()[0], 6) for line in dashed) == [key(began), key(MONDAY + 200 * HOUR)]
-    shaded = {(round(patch.get_x(), 6), round(patch.get_x() + patch.get_width(), 6)) for patch in ax.patches[2:]}
+    shaded = {(round(patch.get_x(), 6), round(patch.get_x() + patch.get_width(), 6)) for patch in spans_of(ax, "///")}
     assert shaded == {(key(began), key(ended))}
     assert [text.get_text() for text in ax.get_legend().get_texts()].count("actual escalation") == 1
 
@@ -263,12 +275,99 @@ def test_a_limit_far_below_a_spike_and_a_small_limit_can_both_be_read():
     assert to_axes((ax.get_xlim()[0], 100_000))[1] < 0.9
 
 
-def test_limits_that_leave_the_axis_are_told():
+def test_a_limit_above_the_axis_lies_on_its_upper_edge_with_its_value():
     counts = steady(spikes=[(250, 90)])
     ax = plot_limits(counts, daily(counts), group_id=7, at=MONDAY + 250 * HOUR, ax=axes())
-    highest = max(value for value in step_of(ax).values() if not math.isnan(value))
-    assert highest > ax.get_ylim()[1]
-    assert f"limits beyond the axis: up to {number(highest)}" in ax.get_xlabel()
+    drawn = step_of(ax)
+    above = {at for at, value in drawn.items() if value > ax.get_ylim()[1]}
+    assert above
+    [edge] = labelled(ax, "limit above the axis")
+    assert edge.get_linestyle() == "--"
+    assert edge.get_ydata().tolist() == [1, 1]
+    assert edge.get_transform() == ax.get_xaxis_transform()
+    start, stop = edge.get_xdata().round(6).tolist()
+    assert {at for at in drawn if start <= at < stop} == above - {stop}
+    [highest] = {drawn[at] for at in above}
+    assert texts_of(ax, "▲") == [f"▲ {number(highest)}"]
+    assert "limit above the axis (▲)" in legend_of(ax)
+    small = plot_limits(counts, forecast(counts, MONDAY + 168 * HOUR), group_id=7, at=MONDAY + 250 * HOUR, ax=axes())
+    assert not labelled(small, "limit above the axis")
+    assert not texts_of(small, "▲")
+
+
+def test_values_of_limits_above_the_axis_that_change_daily_share_a_label():
+    counts = steady()
+    limits = daily(counts)
+    high = [
+        {10: 300, 12: 500}.get((date - MONDAY.date()).days, limit)
+        for date, limit in limits.select("date", "limit").iter_rows()
+    ]
+    limits = limits.with_columns(limit=pl.Series(high, dtype=pl.Int64))
+    at = MONDAY + timedelta(days=9, hours=2)
+    ax = plot_limits(counts, limits, group_id=7, at=at, ax=axes())
+    assert texts_of(ax, "▲") == ["▲ 300 to 500"]
+    edges = [line for line in ax.lines if not line.get_clip_on()]
+    dashed = [[round(x, 6) for x in line.get_xdata()] for line in edges]
+    assert dashed == [[key(MONDAY + timedelta(days=day)), key(MONDAY + timedelta(days=day + 1))] for day in (10, 12)]
+
+
+def test_hours_without_any_limit_are_shaded_labelled_and_no_others():
+    counts = steady(spikes=[(250, 90)])
+    limits = forecast(counts, MONDAY + 168 * HOUR, days=3)
+    ax = plot_limits(counts, limits, group_id=7, at=MONDAY + 200 * HOUR, ax=axes())
+    missing = {at for at, value in list(step_of(ax).items())[:-1] if math.isnan(value)}
+    spans = [(round(patch.get_x(), 6), round(patch.get_x() + patch.get_width(), 6)) for patch in spans_of(ax, "..")]
+    assert spans == [(key(MONDAY + HOUR * first), key(MONDAY + HOUR * last)) for first, last in ((0, 168), (240, 336))]
+    assert {at for at in step_of(ax) if any(start <= at < stop for start, stop in spans)} == missing
+    assert texts_of(ax, "no limit") == ["no limit", "no limit"]
+    assert legend_of(ax).count("no limit") == 1
+    always = plot_limits(counts, daily(counts, hold=14), group_id=7, at=MONDAY + 400 * HOUR, ax=axes())
+    assert not spans_of(always, "..")
+    assert "no limit" not in legend_of(always)
+
+
+def test_the_legend_hides_nothing():
+    counts = steady(spikes=[(250, 90)])
+    event = escalations_of((MONDAY + 250 * HOUR, MONDAY + 300 * HOUR))
+    for size in ((7.2, 2.9), (6.4, 4.8), (3, 3)):
+        figure = Figure(figsize=size, layout="constrained")
+        ax = figure.subplots()
+        plot_limits(counts, daily(counts), group_id=7, at=MONDAY + 250 * HOUR, escalations=event, ax=ax)
+        figure.draw_without_rendering()
+        legend, label = ax.get_legend().get_window_extent(), ax.xaxis.label.get_window_extent()
+        assert legend.y1 <= label.y0
+        assert label.y1 < ax.get_window_extent().y0
+        assert legend.y0 >= 0
+
+
+def test_the_moment_the_limit_was_made_is_named():
+    counts = steady()
+    ax = plot_limits(counts, daily(counts), group_id=7, at=MONDAY + 250 * HOUR, ax=axes())
+    [line] = labelled(ax, "limit made")
+    assert round(line.get_xdata()[0], 6) == key(MONDAY + timedelta(days=10))
+    assert "limit made" in legend_of(ax)
+    silent = frame_of([(0, 4), (400, 50)])
+    limits = forecast(silent, MONDAY + timedelta(days=14))
+    ax = plot_limits(silent, limits, group_id=7, at=MONDAY + 400 * HOUR, ax=axes())
+    assert "limit due, none made" in legend_of(ax)
+    ax = plot_limits(silent, empty("Limits"), group_id=7, at=MONDAY + 403 * HOUR, ax=axes())
+    assert "start of the day" in legend_of(ax)
+
+
+def test_an_escalation_that_began_before_the_picture_says_since_when():
+    counts = steady()
+    before, start = MONDAY + timedelta(minutes=190), MONDAY + timedelta(days=3)
+    spans = escalations_of((before, MONDAY + 200 * HOUR))
+    at = MONDAY + 250 * HOUR
+    ax = plot_limits(counts, daily(counts), group_id=7, at=at, escalations=spans, ax=axes())
+    assert texts_of(ax, "since") == ["◀ since Mon 2026-01-05 03:10 UTC"]
+    assert {round(patch.get_x(), 6) for patch in spans_of(ax, "///")} == {key(start)}
+    two = pl.concat([spans, escalations_of((before + HOUR, MONDAY + 230 * HOUR))])
+    ax = plot_limits(counts, daily(counts), group_id=7, at=at, escalations=two, ax=axes())
+    assert texts_of(ax, "since") == ["◀ since Mon 2026-01-05 03:10 UTC (and 1 more)"]
+    inside = escalations_of((start, MONDAY + 200 * HOUR))
+    ax = plot_limits(counts, daily(counts), group_id=7, at=at, escalations=inside, ax=axes())
+    assert not texts_of(ax, "since")
 
 
 def test_labels_have_units():

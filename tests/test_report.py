@@ -250,7 +250,7 @@ def test_the_summary_table_says_what_the_results_say(results, tmp_path):
         assert (row["recall, difference"] == "reference") == (nth == 0)
     assert [row["setting"] for row in rows] == ["standard", "looser", "(1, 1, 2, 0.5, 1)"]
     assert rows[1]["recall, difference"] == "±0"
-    assert rows[2]["false alarms per series-week, difference"].startswith("+")
+    assert rows[2]["false alarms per quiet series-week, difference"].startswith("+")
 
 
 def test_a_duplicate_is_neither_right_nor_wrong(tmp_path):
@@ -259,6 +259,71 @@ def test_a_duplicate_is_neither_right_nor_wrong(tmp_path):
     truth = make_escalations(groups=(4,)).head(1).with_columns(ended_at=pl.lit(MONDAY + 430 * HOUR))
     [row] = cells(report(backtest(counts.filter(pl.col("group_id") == 4), truth), tmp_path), "summary")
     assert (row["precision"], row["duplicates"], row["false alarms"]) == ("100 % (1 of 1)", "1", "0")
+
+
+def test_an_unjudged_alert_is_neither_right_nor_wrong(tmp_path):
+    start = MONDAY + 10 * 24 * HOUR
+    exposure = pl.DataFrame(
+        [(1, 4, start, MONDAY + 28 * 24 * HOUR)],
+        schema=empty("Exposure").select("project_id", "group_id", "start", "end").schema,
+        orient="row",
+    )
+    storm = pl.when(pl.col("hour") == start + 2 * HOUR).then(100).otherwise("count")
+    counts = COUNTS.filter(pl.col("group_id") == 4).with_columns(count=storm)
+    early = pl.DataFrame(
+        [(1, 4, start - 2 * HOUR, start + 5 * HOUR, "human")], schema=empty("Escalations").schema, orient="row"
+    )
+    truth = pl.concat([early, make_escalations(groups=(4,)).head(1)])
+    result = backtest(counts, truth, exposure=exposure, buckets="dense")
+    verdicts = result.alerts["verdict"].to_list()
+    assert (verdicts.count("unjudged"), verdicts.count("caught")) == (1, 1)
+    text = report(result, tmp_path)
+    [row] = cells(text, "summary")
+    caught_or_false = 1 + verdicts.count("false")
+    assert row["unjudged"] == "1"
+    assert row["precision"].endswith(f"(1 of {caught_or_false})")
+    words = Page(text).words()
+    assert "1 of the escalations given are not judged" in words
+    assert "set aside as unjudged" in words
+    assert "count nowhere" not in words
+
+
+def test_burden_is_given_over_all_exposed_time_also_where_it_is_not_quiet(tmp_path):
+    early = pl.DataFrame(
+        [(1, 4, MONDAY + 160 * HOUR, MONDAY + 500 * HOUR, "human")], schema=empty("Escalations").schema, orient="row"
+    )
+    result = backtest(COUNTS.filter(pl.col("group_id") == 4), early)
+    exposed, quiet = (result.groups[hours].item() / 168 for hours in ("exposed_hours", "quiet_hours"))
+    assert exposed > quiet + 1
+    text = report(result, tmp_path)
+    for name in ("summary", "volumes"):
+        assert [row["exposed series-weeks"] for row in cells(text, name)] == [f"{exposed:.1f}"]
+
+
+def test_what_was_not_exposed_is_said_to_be_so(tmp_path):
+    result = backtest(COUNTS, make_escalations(), exposure=empty("Exposure"))
+    text = report([result, replace(result, buckets="dense")], tmp_path, titles=make_titles())
+    words = Page(text).words()
+    assert words.count("Nothing was exposed.") == 2
+    assert "nothing was exposed: no hour of any group was judged" in words
+    assert cells(text, "summary")[0]["alerts per exposed series-week"] == "n/a"
+    assert "Nothing was exposed" not in Page(report(backtest(COUNTS), tmp_path)).words()
+
+
+def test_the_method_says_what_the_numbers_mean(results, tmp_path):
+    text = report(results, tmp_path)
+    words = Page(text).words()
+    for sentence in (
+        "A miss counts as never caught and stays in the denominator",
+        "It ends where an escalation's time begins or ends",
+        "fallback of 10 events per hour until a forecast is made",
+        "the dotted line marked limit made",
+        "quiet series-weeks are those outside every escalation's time",
+    ):
+        assert sentence in words
+    # series-weeks are always said to be of one kind or the other
+    spoken = words + " ".join(Page(text).values("img", "alt"))
+    assert not re.findall(r"(?<!exposed )(?<!quiet )series-week", spoken, re.IGNORECASE)
 
 
 def test_strata_and_branches_add_up(results, tmp_path):
@@ -300,7 +365,7 @@ def test_without_escalations_the_burden_is_told_and_nothing_is_zero_that_is_unkn
     assert "recall" not in row
     assert "precision" not in row
     rate = result.alerts.height / (result.groups["exposed_hours"].sum() / 168)
-    assert float(row["alerts per series-week"]) == pytest.approx(rate, rel=0.01)
+    assert float(row["alerts per exposed series-week"]) == pytest.approx(rate, rel=0.01)
     ratios = [float(row["count / limit"]) for row in cells(text, "storms")]
     assert ratios == sorted(ratios, reverse=True)
     assert ratios[0] == pytest.approx((result.crossings["count"] / result.crossings["limit"]).max(), rel=0.01)

@@ -72,7 +72,7 @@ def show_results(results: "Sequence[BacktestResult]", truth: str) -> None:
     first = results[0]
     exposed = first.groups["exposed_hours"].sum() / 168
     say(
-        f"{first.groups.height:,} issues watched for {exposed:,.0f} series-weeks; truth: {truth}; "
+        f"{first.groups.height:,} issues, {exposed:,.0f} exposed series-weeks; truth: {truth}; "
         f"limits {first.policy.schedule}, {first.buckets} buckets"
     )
     rows: list[dict[str, str]] = []
@@ -101,9 +101,9 @@ def show_results(results: "Sequence[BacktestResult]", truth: str) -> None:
         rows.append(row)
     table(rows)
     if first.labelled:
-        say("false/week: false alarms per series-week; delay: median hours, n/a if fewer than half are caught")
+        say("false/week: false alarms per quiet series-week; delay: median hours, n/a if fewer than half are caught")
     else:
-        say("alerts/week: per series-week; whether they are right cannot be told without a truth")
+        say("alerts/week: per exposed series-week; whether they are right cannot be told without a truth")
     same = [row["setting"] for row, result in zip(rows[1:], results[1:], strict=True) if _same_alerts(first, result)]
     if same:
         inert = first.groups.select(pl.sum_horizontal("days_new", "days_none").sum()).item()

@@ -46,11 +46,11 @@ def case_lists(result: "BacktestResult", name: str, most: int, *, events: bool) 
 
     Misses and false alarms where escalations are known, else the biggest storms.
     """
-    by_group = "; the worst of each group comes before any group's second."
-    by_count = f" Ranked by the count divided by the limit, then by the count{by_group}"
+    by_group = "the worst of each group comes before any group's second."
+    by_count = f" Ranked by the count divided by the limit, then by the count; {by_group}"
     by_peak = (
         " Ranked by the peak divided by the limit in force at the peak (no limit counts as 1), then by the peak, the "
-        "branches of the limit in turn; the worst of each group comes before any group's second."
+        f"branches of the limit in turn; {by_group}"
     )
     if not events:
         biggest = storms(result)
@@ -139,8 +139,7 @@ def missed_case(row: Mapping[str, Any]) -> Case:
     elif peak > limit:
         why = (
             f"The busiest hour, {number(peak)} occurrences at {stamp(at)}, was over its limit of {number(limit)}, "
-            "but no "
-            "alert began within the time that counts as catching it."
+            "but no alert began within the time that counts as catching it."
         )
     else:
         needed = percent(peak / (limit + 1))

@@ -40,6 +40,7 @@ class Look:
             in force), fired (whether the hour is a predicted escalation).
         start: a week before ``boundary``.
         boundary: when the limit in force was made: history before, judged hours after.
+        boundary_name: what ``boundary`` is; the midnight before the moment asked for where no limit was made.
         end: a week after ``boundary``.
         escalations: the group's actual escalations that overlap the two weeks: escalated_at, ended_at.
         focus: the hour the picture is about.
@@ -50,6 +51,7 @@ class Look:
     hours: pl.DataFrame
     start: datetime
     boundary: datetime
+    boundary_name: str
     end: datetime
     escalations: pl.DataFrame
     focus: Focus
@@ -108,11 +110,10 @@ def look(
 
     key = (known[0], group_id)
     at_once = _in_force(of_group["Limits"], pl.DataFrame({"hour": [at_hour]}, schema={"hour": _HOUR}), key=key)
-    boundary = at_once["as_of"].item() or at_hour.replace(hour=0)
+    as_of: datetime | None = at_once["as_of"].item()
+    # a limit held for longer than a week: show where it is used, and history up to there
+    boundary = as_of if as_of is not None and at_hour < as_of + WEEK else at_hour.replace(hour=0)
     start, end = boundary - WEEK, boundary + WEEK
-    if at_hour >= end:  # a limit held for longer than a week: show where it is used, and history up to there
-        boundary = at_hour.replace(hour=0)
-        start, end = boundary - WEEK, boundary + WEEK
     hours = (
         _in_force(of_group["Limits"], _every_hour(start, end), key=key)
         .join(of_group["HourlyCounts"].select("hour", "count"), on="hour", how="left", maintain_order="left")
@@ -134,6 +135,7 @@ def look(
         hours=hours,
         start=start,
         boundary=boundary,
+        boundary_name=_boundary_name(hours, boundary),
         end=end,
         escalations=seen,
         focus=chosen,
@@ -193,6 +195,13 @@ def _headline(focus: Focus) -> str:
     if focus.count > focus.limit > 0:
         return f"Over the limit but no alert given: {count} > {limit} at {at}"
     return f"Not fired: peak {count}, limit {limit} at {at}"
+
+
+def _boundary_name(hours: pl.DataFrame, boundary: datetime) -> str:
+    first = hours.row(by_predicate=pl.col("hour") == boundary, named=True)
+    if first["as_of"] != boundary:
+        return "start of the day"
+    return "limit made" if first["limit"] is not None else "limit due, none made"
 
 
 def _focus(hours: pl.DataFrame, boundary: datetime, at: datetime, *, only: bool) -> Focus:

@@ -1,32 +1,28 @@
-"""Pictures: one group around one moment, and settings against each other.
+"""The picture of one group around one moment.
 
 Colours are Okabe and Ito's, and nothing is told by colour alone: line styles, hatches and markers differ as well.
 matplotlib is loaded on the first call. Text from exports is drawn as text, never as mathematics.
 """
 
-from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from issue_analytics.counts import HOUR
 from issue_analytics.reporting.look import Look, look
-from issue_analytics.reporting.text import clean, number, share, stamp
+from issue_analytics.reporting.palette import BLUE, GREEN, GREY, ORANGE, PLAIN, SKY, VERMILLION, axes_or_current
+from issue_analytics.reporting.text import clean, number, stamp
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.axes import Axes
+    from numpy.typing import NDArray
 
-__all__ = ["draw_look", "plot_branches", "plot_limits", "plot_summary"]
+__all__ = ["draw_look", "plot_limits"]
 
-BLUE, SKY, ORANGE, VERMILLION, GREEN, GREY = "#0072B2", "#56B4E9", "#E69F00", "#D55E00", "#009E73", "#595959"
-YELLOW, PURPLE = "#F0E442", "#CC79A7"
-
-BRANCHES = (("new", SKY, ""), ("bursty", BLUE, ""), ("spike", ORANGE, "//"), ("fallback", YELLOW, "\\\\"))
-"""How each branch is drawn; ``none`` is white, as nothing was set."""
-
-_PLAIN: dict[str, Any] = {"parse_math": False, "usetex": False}
 _LOG_FROM = 12  # a highest count this many times the limit or more: on a linear axis the limit would lie on the ground
+_LABEL_DAYS = 3  # what the values of a limit above the axis take of the two weeks
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
@@ -45,9 +41,12 @@ def plot_limits(
     """Plot a group's hourly counts and its limits around ``at``: did it fire, why, or how far below did it stay.
 
     Left of the middle lies the week from which the limit in force at ``at`` was made, right of it the week after. The
-    limit of each hour is the one made last, at that hour or before; where the line is missing no limit was in force.
-    Where the counts tower above the limit the axis turns logarithmic, and says so. Limits of other days that lie far
-    above all counts leave the axis; the label below says how high they are.
+    limit of each hour is the one made last, at that hour or before. Hours without any limit are dotted and labelled; a
+    limit far above all counts is a dashed line along the upper edge, with its value. Where the counts tower above the
+    limit the axis turns logarithmic, and says so.
+
+    The legend lies below the axes: make the figure with ``layout="constrained"``, or save it with
+    ``bbox_inches="tight"``.
 
     Args:
         counts: contract ``HourlyCounts``; an hour without a row is drawn as 0.
@@ -88,7 +87,7 @@ def plot_limits(
         escalations=escalations,
     )
     name = clean(title, length=80) or f"group {group_id}"
-    return draw_look(seen, _axes(ax), title=f"{name}\n{seen.headline}\n{seen.reason}")
+    return draw_look(seen, axes_or_current(ax), title=f"{name}\n{seen.headline}\n{seen.reason}")
 
 
 def draw_look(seen: Look, ax: "Axes", *, title: str) -> "Axes":
@@ -119,7 +118,9 @@ def draw_look(seen: Look, ax: "Axes", *, title: str) -> "Axes":
         ax.step(
             edges, np.append(limit, limit[-1]), where="post", color=VERMILLION, lw=1.8, label="limit in force", zorder=4
         )
+    above = _draw_limits_above(ax, edges, limit)
     with rc_context({"hatch.linewidth": 0.6}):
+        _draw_no_limit(ax, edges, np.isnan(limit))
         _draw_escalations(ax, seen)
     fired = hours["fired"].to_numpy()
     if fired.any():
@@ -132,41 +133,85 @@ def draw_look(seen: Look, ax: "Axes", *, title: str) -> "Axes":
             mfc=ORANGE,
             mec="black",
             mew=0.7,
-            label="predicted escalation (count > limit)",
+            label="predicted escalation",
             zorder=5,
         )
-    ax.axvline(middle, color="black", lw=0.8, ls=(0, (1, 2)), zorder=3)
-    _point_at_focus(ax, seen, top, log=log)
+    ax.axvline(middle, color="black", lw=0.9, ls=(0, (1, 2)), zorder=3, label=seen.boundary_name)
+    _point_at_focus(ax, seen)
     _label_time(ax, float(edges[0]), float(edges[-1]))
-    if (highest := np.nanmax(limit, initial=0)) > ax.get_ylim()[1]:
-        ax.set_xlabel(f"{ax.get_xlabel()}; limits beyond the axis: up to {number(float(highest))}")
     ax.set_ylabel(f"occurrences per hour{' (log scale)' if log else ''}", fontsize=9)
     ax.tick_params(labelsize=8)
     ax.grid(visible=True, axis="y", color="#DDDDDD", lw=0.5, zorder=0)
     ax.set_axisbelow(True)
-    legend = ax.legend(loc="upper left", ncols=3, fontsize=7.5, handlelength=1.8, columnspacing=1.2, borderaxespad=0.2)
-    legend.get_frame().set(edgecolor="none", facecolor="white", alpha=0.85)
-    legend.set_zorder(7)
-    ax.set_title(title, loc="left", fontsize=9, **_PLAIN)
+    _put_legend_below(ax)
+    # the values of limits above the axis stand between it and the title
+    ax.set_title(title, loc="left", fontsize=9, pad=15 if above else None, **PLAIN)
     return ax
 
 
 def _scale(ax: "Axes", top: float, limit: int | None) -> bool:
-    """Set the vertical axis, with room above for the legend; whether it is logarithmic."""
+    """Set the vertical axis, with room above for what is written there; whether it is logarithmic."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator, SymmetricalLogLocator
 
     log = limit is not None and top >= _LOG_FROM * max(limit, 1)
     if log:
         ax.set_yscale("symlog", linthresh=1, linscale=0.6)
-        ax.set_ylim(0, top**1.45 * 1.6 + 1)
+        ax.set_ylim(0, top**1.2 * 1.6 + 1)
         ax.yaxis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=1))
         ax.yaxis.set_minor_locator(NullLocator())
     else:
-        ax.set_ylim(0, top * 1.42 + 0.3)
+        ax.set_ylim(0, top * 1.3 + 0.3)
         ax.yaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     # numbers of the locale or in powers of ten would be another spelling than the report's
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
     return log
+
+
+def _runs(part: "NDArray[np.bool_]") -> list[tuple[int, int]]:
+    """The stretches [first, last) in which ``part`` is true."""
+    import numpy as np
+
+    turns = np.flatnonzero(np.diff(part, prepend=False, append=False))
+    return list(zip(turns[::2].tolist(), turns[1::2].tolist(), strict=True))
+
+
+def _draw_limits_above(ax: "Axes", edges: "NDArray[np.float64]", limit: "NDArray[np.float64]") -> bool:
+    """Draw limits that lie above the axis along its upper edge, with their values; whether there are any."""
+    above = limit > ax.get_ylim()[1]
+    labels: list[tuple[int, int]] = []
+    for nth, (first, last) in enumerate(_runs(above)):
+        ax.plot(
+            edges[[first, last]], [1, 1], transform=ax.get_xaxis_transform(), color=VERMILLION, lw=2.2,
+            ls=(0, (3, 1.5)), clip_on=False, zorder=6, label="_" if nth else "limit above the axis (▲)",
+        )  # fmt: skip
+        if labels and edges[first] - edges[labels[-1][0]] < _LABEL_DAYS:
+            labels[-1] = (labels[-1][0], last)  # too near for a label of its own
+        else:
+            labels.append((first, last))
+    for first, last in labels:
+        values = limit[first:last][above[first:last]]
+        low, high = number(float(values.min())), number(float(values.max()))
+        right = edges[first] > edges[-1] - _LABEL_DAYS
+        ax.annotate(
+            f"▲ {low}" if low == high else f"▲ {low} to {high}", (edges[last if right else first], 1),
+            xycoords=ax.get_xaxis_transform(), xytext=(0, 3), textcoords="offset points",
+            ha="right" if right else "left", fontsize=7.5, color="#8A3B00", annotation_clip=False, **PLAIN,
+        )  # fmt: skip
+    return bool(labels)
+
+
+def _draw_no_limit(ax: "Axes", edges: "NDArray[np.float64]", missing: "NDArray[np.bool_]") -> None:
+    """Shade the hours without any limit: nothing can fire there."""
+    for nth, (first, last) in enumerate(_runs(missing)):
+        start, stop = float(edges[first]), float(edges[last])
+        ax.axvspan(
+            start, stop, fc="#F1F1F1", ec="#969696", hatch="..", lw=0.5, zorder=0.5, label="_" if nth else "no limit"
+        )
+        if stop - start >= 1:
+            ax.text(
+                (start + stop) / 2, 0.97, "no limit", transform=ax.get_xaxis_transform(), ha="center", va="top",
+                fontsize=7.5, bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none"}, zorder=5,
+            )  # fmt: skip
 
 
 def _draw_escalations(ax: "Axes", seen: Look) -> None:
@@ -180,9 +225,17 @@ def _draw_escalations(ax: "Axes", seen: Look) -> None:
             ax.axvline(start, color=GREEN, lw=1.6, ls="--", zorder=3, label=None if nth else "_")
     if seen.escalations.height:
         ax.plot([], [], color=GREEN, lw=1.6, ls="--", label="actual escalation")
+    earlier = seen.escalations.filter(pl.col("escalated_at") < seen.start)
+    if earlier.height:
+        others = f" (and {number(earlier.height - 1)} more)" if earlier.height > 1 else ""
+        ax.annotate(
+            f"◀ since {stamp(earlier['escalated_at'][0])}{others}", (0, 0.8), xycoords="axes fraction", xytext=(4, 0),
+            textcoords="offset points", ha="left", va="center", fontsize=7.5, color="#00553D",
+            bbox={"boxstyle": "round,pad=0.2", "fc": "white", "ec": GREEN, "lw": 0.5}, zorder=6, **PLAIN,
+        )  # fmt: skip
 
 
-def _point_at_focus(ax: "Axes", seen: Look, top: float, *, log: bool) -> None:
+def _point_at_focus(ax: "Axes", seen: Look) -> None:
     """Write count and limit beside the hour the picture is about, on the side with more room."""
     focus = seen.focus
     x = _days_of(focus.hour + HOUR / 2)
@@ -193,18 +246,37 @@ def _point_at_focus(ax: "Axes", seen: Look, top: float, *, log: bool) -> None:
         sign = ">" if focus.count > focus.limit else "≤"
         text = f"{number(focus.count)} {sign} {number(focus.limit)}"
     text = f"{text} at\n{stamp(focus.hour)}"
-    height = top**1.12 if log else top * 1.1
+    height = float((ax.transData + ax.transAxes.inverted()).transform((x, focus.count))[1])
     ax.annotate(
         text,
         xy=(x, focus.count),
-        xytext=(x + (0.35 if right else -0.35), min(max(focus.count, 0.6 * height if not log else top**0.8), height)),
+        xytext=(x + (0.35 if right else -0.35), min(max(height, 0.5), 0.72)),
+        textcoords=ax.get_xaxis_transform(),
         ha="left" if right else "right",
         va="center",
         fontsize=8,
         bbox={"boxstyle": "round,pad=0.25", "fc": "white", "ec": GREY, "lw": 0.5, "alpha": 0.9},
         arrowprops={"arrowstyle": "-", "color": "black", "lw": 0.7, "shrinkB": 3},
         zorder=6,
-        **_PLAIN,
+        **PLAIN,
+    )
+
+
+def _put_legend_below(ax: "Axes") -> None:
+    """Put the legend under the label of the time axis, in as many columns as fit: inside, it would hide data."""
+    from matplotlib.transforms import ScaledTranslation
+
+    points = ax.get_window_extent().width / ax.figure.dpi * 72
+    ax.legend(
+        loc="upper left",
+        bbox_to_anchor=(0, 0),
+        bbox_transform=ax.transAxes + ScaledTranslation(0, -40 / 72, ax.figure.dpi_scale_trans),
+        ncols=int(min(max(points // 100, 1), 4)),
+        fontsize=7.5,
+        handlelength=2.2,
+        columnspacing=1.4,
+        borderaxespad=0,
+        frameon=False,
     )
 
 
@@ -222,132 +294,6 @@ def _label_time(ax: "Axes", start: float, end: float) -> None:
     ax.xaxis.set_major_locator(DayLocator(tz=UTC))  # type: ignore[no-untyped-call] # matplotlib's dates are untyped
     ax.xaxis.set_major_formatter(FuncFormatter(day))
     ax.set_xlabel(f"UTC, {_moment(start):%Y-%m-%d} to {_moment(end):%Y-%m-%d}", fontsize=9)
-
-
-def plot_summary(results: Any, *, ax: "Axes | None" = None) -> "Axes":
-    """Plot event recall against false alarms per series-week, a point for each setting of a run.
-
-    Points are numbered; the legend names the settings and gives the n of each share. Points that lie on each other have
-    one label.
-
-    Args:
-        results: a run, one backtest result, or a sequence of them.
-        ax: where to draw; by default the current axes of pyplot.
-
-    Returns:
-        The axes. A setting whose recall or false alarm rate is not defined is named in the legend and not drawn.
-
-    >>> from matplotlib.figure import Figure
-    >>> ax = plot_summary([], ax=Figure().subplots())
-    >>> ax.get_ylabel()
-    'recall: share of events caught (%)'
-    """
-    from issue_analytics.reporting.settings import each_result, setting_names
-
-    ax = _axes(ax)
-    every = each_result(results)
-    markers, colours = "osD^vPX*", (BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY, GREY, "black")
-    points: list[tuple[float, float, str]] = []
-    for nth, (result, name) in enumerate(zip(every, setting_names(every), strict=True)):
-        row = result.summary().row(0, named=True)
-        recall, rate = row["recall"], row["false_alarms_per_series_week"]
-        label = f"{name}: recall {share(row['events_caught'], row['events'])}, {number(row['false_alarms'])} false"
-        label = f"{nth + 1}  {label}" if len(every) > 1 else label
-        style: dict[str, Any] = {
-            "ls": "",
-            "marker": markers[nth % len(markers)],
-            "color": colours[nth % len(colours)],
-            "ms": 8,
-            "mec": "black",
-            "mew": 0.6,
-            "clip_on": False,
-        }
-        if recall is None or rate is None:
-            ax.plot([], [], label=f"{label} (not drawn)", **style)
-            continue
-        points.append((rate, 100 * recall, str(nth + 1) if len(every) > 1 else name))
-        ax.plot([rate], [100 * recall], label=label, zorder=3, **style)
-    farthest = max((rate for rate, _, _ in points), default=0)
-    for rate, recall, name in _together(points, farthest):
-        # on the left half to the right of the point, else to the left: names stay inside
-        left = rate <= 0.7 * farthest or not farthest
-        ax.annotate(
-            name, (rate, recall), xytext=(8 if left else -8, 6), textcoords="offset points", fontsize=8,
-            ha="left" if left else "right", **_PLAIN,
-        )  # fmt: skip
-    ax.set_xlim(0, 1.25 * farthest or 1)
-    ax.set_ylim(0, 100)
-    ax.set_xlabel("false alarms per series-week", fontsize=9)
-    ax.set_ylabel("recall: share of events caught (%)", fontsize=9)
-    ax.tick_params(labelsize=8)
-    ax.grid(visible=True, color="#DDDDDD", lw=0.5)
-    ax.set_axisbelow(True)
-    if every:
-        ax.legend(loc="upper left", bbox_to_anchor=(0, -0.16), fontsize=8, frameon=False)
-    return ax
-
-
-def _together(points: Sequence[tuple[float, float, str]], farthest: float) -> list[tuple[float, float, str]]:
-    """Give points too near each other for a label each a common one, at the first of them."""
-    labels: list[tuple[float, float, list[str]]] = []
-    for rate, recall, name in points:
-        for other_rate, other_recall, names in labels:
-            if abs(rate - other_rate) <= 0.1 * farthest and abs(recall - other_recall) <= 5:
-                names.append(name)
-                break
-        else:
-            labels.append((rate, recall, [name]))
-    return [(rate, recall, ", ".join(names[:6]) + (" …" if len(names) > 6 else "")) for rate, recall, names in labels]
-
-
-def plot_branches(names: Sequence[str], shares: Iterable[Sequence[float]], *, ax: "Axes | None" = None) -> "Axes":
-    """Plot the share of group-days that each branch decided, a bar for each setting.
-
-    Args:
-        names: of the settings.
-        shares: of each setting, five fractions in the order of ``RULES``.
-        ax: where to draw; by default the current axes of pyplot.
-
-    >>> from matplotlib.figure import Figure
-    >>> plot_branches(["standard"], [(0.5, 0.25, 0.0, 0.0, 0.25)], ax=Figure().subplots()).get_xlabel()
-    'share of group-days (%)'
-    """
-    from matplotlib import rc_context
-
-    ax = _axes(ax)
-    rows = [list(row) for row in shares]
-    with rc_context({"hatch.linewidth": 0.6}):
-        left = [0.0] * len(rows)
-        for nth, (branch, colour, hatch) in enumerate((*BRANCHES, ("no limit", "white", ""))):
-            widths = [100 * row[nth] for row in rows]
-            ax.barh(
-                range(len(rows)), widths, left=left, height=0.6, color=colour, hatch=hatch, ec="black", lw=0.5,
-                label=branch,
-            )  # fmt: skip
-            for y, (start, width) in enumerate(zip(left, widths, strict=True)):
-                if width >= 6:
-                    dark = colour == BLUE
-                    box = {"fc": colour, "ec": "none", "pad": 1}
-                    ax.text(
-                        start + width / 2, y, f"{width:.0f} %", ha="center", va="center", fontsize=8,
-                        color="white" if dark else "black", bbox=box,
-                    )  # fmt: skip
-            left = [start + width for start, width in zip(left, widths, strict=True)]
-    ax.set_yticks(range(len(rows)), [clean(name, length=40) for name in names], fontsize=8, **_PLAIN)
-    ax.invert_yaxis()
-    ax.set_xlim(0, 100)
-    ax.set_xlabel("share of group-days (%)", fontsize=9)
-    ax.tick_params(axis="x", labelsize=8)
-    ax.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=5, fontsize=8, frameon=False, handlelength=1.4)
-    return ax
-
-
-def _axes(ax: "Axes | None") -> "Axes":
-    if ax is not None:
-        return ax
-    from matplotlib import pyplot
-
-    return pyplot.gca()
 
 
 def _days_of(at: datetime) -> float:

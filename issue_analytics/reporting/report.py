@@ -16,7 +16,8 @@ from issue_analytics.errors import DatasetError, FrameError, SettingsError
 from issue_analytics.frames import KEY, require
 from issue_analytics.reporting import sections
 from issue_analytics.reporting.cases import Case, CaseList, case_lists, look_at, narrowed
-from issue_analytics.reporting.plots import draw_look, plot_branches, plot_summary
+from issue_analytics.reporting.overview import plot_branches, plot_summary
+from issue_analytics.reporting.plots import draw_look
 from issue_analytics.reporting.settings import each_result, setting_names
 from issue_analytics.reporting.tables import table
 from issue_analytics.reporting.text import clean, number
@@ -151,6 +152,7 @@ def _values(
         "lead": _lead(first, names),
         "circular": sections.circular(results),
         "events": events,
+        "exposed": any(result.groups.height for result in results),
         "summary": tabled("summary", sections.summary_rows(shown_names, shown, events=events), text=["setting"]),
         "summary_note": _summary_note(results, events=events),
         "summary_picture": "",
@@ -175,7 +177,9 @@ def _values(
     }
     if events:
         values["summary_picture"] = _picture(lambda ax: plot_summary(shown, ax=ax), 5.2, 2.6 + 0.2 * len(shown))
-        values["summary_alt"] = "Recall against false alarms per series-week; the numbers stand in the table above."
+        values["summary_alt"] = (
+            "Recall against false alarms per quiet series-week; the numbers stand in the table above."
+        )
     shares = [sections.branch_shares(result) for result in some]
     values["branches_picture"] = _picture(
         lambda ax: plot_branches(some_names, shares, ax=ax), 7.2, 1.0 + 0.34 * len(some)
@@ -194,11 +198,16 @@ def _values(
 
 def _lead(first: "BacktestResult", names: Sequence[str]) -> str:
     many = f"{len(names)} settings" if len(names) > 1 else "One setting"
-    weeks = int(first.groups["exposed_hours"].sum()) / 168
+    weeks = first.groups.select(sections.exposed_weeks()).item()
+    judged = (
+        f"judged on {number(first.groups.height)} groups over {number(weeks, 0)} exposed series-weeks (weeks in which "
+        "one group was watched)"
+        if first.groups.height
+        else "given, but nothing was exposed: no hour of any group was judged"
+    )
     return (
-        f"When should an archived issue come back? {many} judged on {number(first.groups.height)} groups over "
-        f"{number(weeks, 0)} series-weeks (weeks in which one group was watched). Reference: "
-        f"{setting_names([first])[0]}, {first.buckets} buckets, limits made {first.policy.schedule}."
+        f"When should an archived issue come back? {many} {judged}. Reference: {setting_names([first])[0]}, "
+        f"{first.buckets} buckets, limits made {first.policy.schedule}."
     )
 
 
@@ -208,8 +217,8 @@ def _summary_note(results: "Sequence[BacktestResult]", *, events: bool) -> str:
     if events:
         note = (
             "Each share stands with its n. The false alarm rate of the first setting rests on "
-            f"{number(row['false_alarms'])} "
-            f"false alarms in {number(row['series_weeks'], 1)} quiet series-weeks. {note}"
+            f"{number(row['false_alarms'])} false alarms in {number(row['series_weeks'], 1)} quiet series-weeks (weeks "
+            f"of one group outside every escalation). {note}"
         )
     if len(results) > 1:
         note += " Differences are to the first setting; pp are percentage points."
@@ -246,7 +255,7 @@ def _case_sections(
                 if room > 0:
                     seen = look_at(small, case)
                     alt = f"Hourly counts and limits of two weeks. {case.headline}. {seen.reason}."
-                    picture = _picture(partial(draw_look, seen, title=f"{case.headline}\n{seen.reason}"), 7.2, 2.6)
+                    picture = _picture(partial(draw_look, seen, title=f"{case.headline}\n{seen.reason}"), 7.2, 2.9)
                     room -= len(picture)
                 ids = f"group {case.group_id}" + (f" of project {case.project_id}" if case.project_id else "")
                 name = f"{title} ({ids})" if title else ids

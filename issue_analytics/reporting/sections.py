@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from issue_analytics.backtest.result import VOLUMES
 from issue_analytics.counts import HOUR, span
 from issue_analytics.frames import RULES
 from issue_analytics.reporting.text import between, number, percent, share, signed
@@ -40,12 +41,13 @@ def summary_rows(names: Sequence[str], results: "Sequence[BacktestResult]", *, e
     scores = [result.summary().row(0, named=True) for result in results]
     first = scores[0]
     rows = []
-    for nth, (name, row) in enumerate(zip(names, scores, strict=True)):
-        cells = {"setting": name, **_scores(row, events=events)}
+    for nth, (name, result, row) in enumerate(zip(names, results, scores, strict=True)):
+        exposed = result.groups.select(exposed_weeks()).item()
+        cells = {"setting": name, **_scores(row, exposed, events=events)}
         if len(scores) > 1:
             if events:
                 cells["recall, difference"] = _difference(nth, row, first, "recall", points=True)
-                cells["false alarms per series-week, difference"] = _difference(
+                cells["false alarms per quiet series-week, difference"] = _difference(
                     nth, row, first, "false_alarms_per_series_week"
                 )
             else:
@@ -56,42 +58,46 @@ def summary_rows(names: Sequence[str], results: "Sequence[BacktestResult]", *, e
 
 def volume_rows(names: Sequence[str], results: "Sequence[BacktestResult]", *, events: bool) -> list[Row]:
     """One row per stratum and setting."""
-    parts = [
-        (nth, name, row)
-        for nth, (name, result) in enumerate(zip(names, results, strict=True))
-        for row in result.summary_by("volume").with_row_index("stratum").iter_rows(named=True)
-    ]
-    parts.sort(key=lambda part: (part[2]["stratum"], part[0]))
+    parts = []
+    for nth, (name, result) in enumerate(zip(names, results, strict=True)):
+        exposed = dict(result.groups.group_by("volume").agg(exposed_weeks()).iter_rows())
+        parts += [(nth, name, exposed[row["volume"]], row) for row in result.summary_by("volume").iter_rows(named=True)]
+    parts.sort(key=lambda part: (VOLUMES.index(part[3]["volume"]), part[0]))
     several = len(results) > 1
     return [
         {
             "occurrences per day": row["volume"],
             **({"setting": name} if several else {}),
             "groups": number(row["groups"]),
-            **_scores(row, events=events),
+            **_scores(row, weeks, events=events),
         }
-        for _, name, row in parts
+        for _, name, weeks, row in parts
     ]
 
 
-def _scores(row: Mapping[str, Any], *, events: bool) -> Row:
+def exposed_weeks() -> pl.Expr:
+    """Weeks in which one group was watched, escalations or not."""
+    return (pl.col("exposed_hours").sum() / 168).alias("exposed_weeks")
+
+
+def _scores(row: Mapping[str, Any], exposed: float, *, events: bool) -> Row:
     if not events:
-        weeks = row["series_weeks"]
         return {
             "alerts": number(row["alerts"]),
-            "series-weeks watched": number(weeks, 1),
-            "alerts per series-week": number(row["alerts"] / weeks if weeks else None),
+            "exposed series-weeks": number(exposed, 1),
+            "alerts per exposed series-week": number(row["alerts"] / exposed if exposed else None),
         }
     alerts, false = row["alerts"], row["false_alarms"]
-    # a further alert in an escalation caught before is neither a catch nor a false alarm
-    counted = None if false is None else alerts - row["duplicates"]
+    # duplicates and unjudged alerts are neither catches nor false alarms
+    counted = None if false is None else alerts - row["duplicates"] - row["unjudged"]
     return {
         "recall": share(row["events_caught"], row["events"]),
         "precision": share(None if counted is None else counted - false, counted),
         "false alarms": number(row["false_alarms"]),
-        "false alarms per series-week": number(row["false_alarms_per_series_week"]),
+        "false alarms per quiet series-week": number(row["false_alarms_per_series_week"]),
         "median delay, hours": number(row["median_delay_hours"]),
         "duplicates": number(row["duplicates"]),
+        "unjudged": number(row["unjudged"]),
     }
 
 
@@ -272,12 +278,10 @@ def circular(results: "Sequence[BacktestResult]") -> str | None:
         flagged = int((result.matches["provenance"] == "algorithm").sum())
         if flagged:
             return (
-                f"{share(flagged, result.matches.height)} of the judged escalations were recorded by the "
-                "upstream's own "
-                "algorithm, that is by the limit under test. Recall of the setting that was in production is "
-                "then near 1 "
-                "by construction, and any other setting is judged by its agreement with it. Escalations the limit did "
-                "not see are not in the truth at all. Read recall and precision as agreement, not as quality."
+                f"{share(flagged, result.matches.height)} of the judged escalations were recorded by the upstream's "
+                "own algorithm, that is by the limit under test. Recall of the setting that was in production is then "
+                "near 1 by construction, and any other setting is judged by its agreement with it. Escalations the "
+                "limit did not see are not in the truth at all. Read recall and precision as agreement, not as quality."
             )
     return None
 
@@ -297,20 +301,27 @@ def method(results: "Sequence[BacktestResult]") -> list[str]:
         *(lines[mode] for mode in modes),
         f"Limits are made {', '.join(schedules)}, from earlier hours only. The first 7 days of the data are warm-up: "
         "they serve as history and are not judged.",
-        f"Hours over the limit at most {rule.merge_hours:g} h apart are one alert. An hour over the limit belongs "
-        "to an "
-        f"escalation if it overlaps the time from {rule.lead_hours:g} h before its start to {rule.grace_hours:g} "
-        "h after "
-        f"its end; an escalation without a recorded end is taken to last {rule.open_hours:g} h.",
-        "Recall is the share of judged escalations that an alert caught. Precision is the share of alerts, duplicates "
-        "left out, that caught one; a duplicate is a further alert in an escalation that was caught before.",
-        "False alarms per series-week are false alarms divided by the weeks in which one group was watched "
-        "outside every "
-        "escalation (group-hours / 168).",
-        "Delay runs from the start of an escalation to the end of the hour that fired, since the count of an "
-        "hour is not "
-        "known before. Its median is Kaplan and Meier's: a missed escalation is censored at its end, and the median is "
-        "n/a if half of the escalations are never caught.",
+        "Limits are judged as if they were always fresh: there is no fallback limit and no stale one. Where the branch "
+        "is none, production would use its fallback of 10 events per hour until a forecast is made; recorded "
+        "escalations with a forecast of 10 come from there.",
+        f"An alert is hours over the limit at most {rule.merge_hours:g} h apart, within one exposed span. It ends "
+        "where an escalation's time begins or ends, so that a long chain of false hours cannot hide behind one "
+        "escalation.",
+        f"An escalation's time runs from {rule.lead_hours:g} h before its start to {rule.grace_hours:g} h after its "
+        f"end; one without a recorded end is taken to last {rule.open_hours:g} h. An hour over the limit that overlaps "
+        "this time belongs to the escalation. Judged is an escalation that began in an exposed hour.",
+        "Recall is the share of judged escalations that an alert caught. Precision is the share of alerts that caught "
+        "one, duplicates and unjudged alerts left out. A duplicate is a further alert in an escalation that was caught "
+        "before; an unjudged alert meets only escalations that began outside the exposed hours.",
+        "Exposed series-weeks are the weeks in which one group was watched (group-hours / 168); quiet series-weeks are "
+        "those outside every escalation's time, judged or not. False alarms are given per quiet series-week.",
+        "Median delay: half of the judged escalations were caught within this many hours of their start. A miss "
+        "counts as never caught and stays in the denominator; an escalation cut off by the end of what was watched is "
+        "censored (Kaplan and Meier); n/a if fewer than half were caught. A delay runs to the end of the hour that "
+        "fired, since the count of an hour is not known before.",
+        "Pictures show the week before and the week after the limit in force was made; the dotted line marked limit "
+        "made stands between them. Dotted hours had no limit. A dashed line along the upper edge is a limit above the "
+        "axis, with its value beside ▲.",
         "Volume is the mean number of occurrences per day in the week before a group is first judged.",
     ]
 
@@ -323,19 +334,21 @@ def doubts(results: "Sequence[BacktestResult]", *, recorded: bool) -> list[str]:
     lines = []
     if events:
         lines.append(
-            f"Recall rests on {number(events)} escalations of {number(groups)} groups. Escalations of one group, "
-            "and of one "
-            "outage, are alike: the true uncertainty is larger than that many independent cases would have."
+            f"Recall rests on {number(events)} escalations of {number(groups)} groups. Escalations of one group, and "
+            "of one outage, are alike: the true uncertainty is larger than that many independent cases would have."
         )
         open_ended = int(result.matches["ended_at"].null_count())
         if open_ended:
             lines.append(f"{share(open_ended, events)} of the judged escalations have no recorded end.")
+    elif result.groups.is_empty():
+        lines.append("Nothing was exposed: no hour was judged, and nothing here tells anything about the settings.")
     else:
         lines.append("No escalation is known: whether these alerts were right cannot be said from these data.")
     if unjudged > 0:
         lines.append(
-            f"{number(unjudged)} of the escalations given began outside the judged spans, or in groups that were not "
-            "judged, and count nowhere."
+            f"{number(unjudged)} of the escalations given are not judged: they began outside the judged spans, or in "
+            "groups that were not judged. They are neither caught nor missed; alerts that meet only them are set aside "
+            "as unjudged, and the hours of their time are not quiet."
         )
     lines.append(
         "An escalation that nobody recorded makes a right alert look false; hours in which a group was not watched are "
@@ -344,8 +357,9 @@ def doubts(results: "Sequence[BacktestResult]", *, recorded: bool) -> list[str]:
     none = branch_shares(result)[RULES.index("none")]
     if none > 0:
         lines.append(
-            f"On {percent(none)} of group-days no limit could be given, as the week before was silent or "
-            "the group was not known yet; nothing fires on them."
+            f"On {percent(none)} of group-days no limit could be given, as the week before was silent or the group was "
+            "not known yet; nothing fires on them here, while production would fall back to 10 events per hour until a "
+            "forecast is made."
         )
     if len(results) > 1:
         lines.append(

@@ -1,0 +1,143 @@
+"""Pictures of whole settings: against each other, and by the branch that made their limits."""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from issue_analytics.reporting.palette import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PLAIN,
+    PURPLE,
+    SKY,
+    VERMILLION,
+    YELLOW,
+    axes_or_current,
+)
+from issue_analytics.reporting.settings import each_result, setting_names
+from issue_analytics.reporting.text import clean, number, share
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["plot_branches", "plot_summary"]
+
+BRANCHES = (("new", SKY, ""), ("bursty", BLUE, ""), ("spike", ORANGE, "//"), ("fallback", YELLOW, "\\\\"))
+"""How each branch is drawn; ``none`` is white, as nothing was set."""
+
+
+def plot_summary(results: Any, *, ax: "Axes | None" = None) -> "Axes":
+    """Plot event recall against false alarms per quiet series-week, a point for each setting of a run.
+
+    Points are numbered; the legend names the settings and gives the n of each share. Points that lie on each other have
+    one label.
+
+    Args:
+        results: a run, one backtest result, or a sequence of them.
+        ax: where to draw; by default the current axes of pyplot.
+
+    Returns:
+        The axes. A setting whose recall or false alarm rate is not defined is named in the legend and not drawn.
+
+    >>> from matplotlib.figure import Figure
+    >>> ax = plot_summary([], ax=Figure().subplots())
+    >>> ax.get_ylabel()
+    'recall: share of events caught (%)'
+    """
+    ax = axes_or_current(ax)
+    every = each_result(results)
+    markers, colours = "osD^vPX*", (BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY, GREY, "black")
+    points: list[tuple[float, float, str]] = []
+    for nth, (result, name) in enumerate(zip(every, setting_names(every), strict=True)):
+        row = result.summary().row(0, named=True)
+        recall, rate = row["recall"], row["false_alarms_per_series_week"]
+        label = f"{name}: recall {share(row['events_caught'], row['events'])}, {number(row['false_alarms'])} false"
+        label = f"{nth + 1}  {label}" if len(every) > 1 else label
+        style: dict[str, Any] = {
+            "ls": "",
+            "marker": markers[nth % len(markers)],
+            "color": colours[nth % len(colours)],
+            "ms": 8,
+            "mec": "black",
+            "mew": 0.6,
+            "clip_on": False,
+        }
+        if recall is None or rate is None:
+            ax.plot([], [], label=f"{label} (not drawn)", **style)
+            continue
+        points.append((rate, 100 * recall, str(nth + 1) if len(every) > 1 else name))
+        ax.plot([rate], [100 * recall], label=label, zorder=3, **style)
+    farthest = max((rate for rate, _, _ in points), default=0)
+    for rate, recall, name in _together(points, farthest):
+        # on the left half to the right of the point, else to the left: names stay inside
+        left = rate <= 0.7 * farthest or not farthest
+        ax.annotate(
+            name, (rate, recall), xytext=(8 if left else -8, 6), textcoords="offset points", fontsize=8,
+            ha="left" if left else "right", **PLAIN,
+        )  # fmt: skip
+    ax.set_xlim(0, 1.25 * farthest or 1)
+    ax.set_ylim(0, 100)
+    ax.set_xlabel("false alarms per quiet series-week", fontsize=9)
+    ax.set_ylabel("recall: share of events caught (%)", fontsize=9)
+    ax.tick_params(labelsize=8)
+    ax.grid(visible=True, color="#DDDDDD", lw=0.5)
+    ax.set_axisbelow(True)
+    if every:
+        ax.legend(loc="upper left", bbox_to_anchor=(0, -0.16), fontsize=8, frameon=False)
+    return ax
+
+
+def _together(points: Sequence[tuple[float, float, str]], farthest: float) -> list[tuple[float, float, str]]:
+    """Give points too near each other for a label each a common one, at the first of them."""
+    labels: list[tuple[float, float, list[str]]] = []
+    for rate, recall, name in points:
+        for other_rate, other_recall, names in labels:
+            if abs(rate - other_rate) <= 0.1 * farthest and abs(recall - other_recall) <= 5:
+                names.append(name)
+                break
+        else:
+            labels.append((rate, recall, [name]))
+    return [(rate, recall, ", ".join(names[:6]) + (" …" if len(names) > 6 else "")) for rate, recall, names in labels]
+
+
+def plot_branches(names: Sequence[str], shares: Iterable[Sequence[float]], *, ax: "Axes | None" = None) -> "Axes":
+    """Plot the share of group-days that each branch decided, a bar for each setting.
+
+    Args:
+        names: of the settings.
+        shares: of each setting, five fractions in the order of ``RULES``.
+        ax: where to draw; by default the current axes of pyplot.
+
+    >>> from matplotlib.figure import Figure
+    >>> plot_branches(["standard"], [(0.5, 0.25, 0.0, 0.0, 0.25)], ax=Figure().subplots()).get_xlabel()
+    'share of group-days (%)'
+    """
+    from matplotlib import rc_context
+
+    ax = axes_or_current(ax)
+    rows = [list(row) for row in shares]
+    with rc_context({"hatch.linewidth": 0.6}):
+        left = [0.0] * len(rows)
+        for nth, (branch, colour, hatch) in enumerate((*BRANCHES, ("no limit", "white", ""))):
+            widths = [100 * row[nth] for row in rows]
+            ax.barh(
+                range(len(rows)), widths, left=left, height=0.6, color=colour, hatch=hatch, ec="black", lw=0.5,
+                label=branch,
+            )  # fmt: skip
+            for y, (start, width) in enumerate(zip(left, widths, strict=True)):
+                if width >= 6:
+                    dark = colour == BLUE
+                    box = {"fc": colour, "ec": "none", "pad": 1}
+                    ax.text(
+                        start + width / 2, y, f"{width:.0f} %", ha="center", va="center", fontsize=8,
+                        color="white" if dark else "black", bbox=box,
+                    )  # fmt: skip
+            left = [start + width for start, width in zip(left, widths, strict=True)]
+    ax.set_yticks(range(len(rows)), [clean(name, length=40) for name in names], fontsize=8, **PLAIN)
+    ax.invert_yaxis()
+    ax.set_xlim(0, 100)
+    ax.set_xlabel("share of group-days (%)", fontsize=9)
+    ax.tick_params(axis="x", labelsize=8)
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=5, fontsize=8, frameon=False, handlelength=1.4)
+    return ax
