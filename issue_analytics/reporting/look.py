@@ -212,6 +212,8 @@ def _focus(hours: pl.DataFrame, boundary: datetime, at: datetime, *, only: bool)
         row = at_row
     elif fired.height:
         row = fired.head(1)
+    elif at_row["limit"].item() is None and at_row["count"].item():
+        row = at_row  # what was asked for happened without a limit: that is the answer
     else:
         # nearest to firing: hours without a limit come last, then the largest share of the limit, then the earliest
         share = pl.col("count") / pl.max_horizontal("limit", 1)
