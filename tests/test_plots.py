@@ -316,13 +316,13 @@ def test_hours_without_any_limit_are_shaded_labelled_and_no_others():
     limits = forecast(counts, MONDAY + 168 * HOUR, days=3)
     ax = plot_limits(counts, limits, group_id=7, at=MONDAY + 200 * HOUR, ax=axes())
     missing = {at for at, value in list(step_of(ax).items())[:-1] if math.isnan(value)}
-    spans = [(round(patch.get_x(), 6), round(patch.get_x() + patch.get_width(), 6)) for patch in spans_of(ax, "..")]
+    spans = [(round(patch.get_x(), 6), round(patch.get_x() + patch.get_width(), 6)) for patch in spans_of(ax, "\\\\\\")]
     assert spans == [(key(MONDAY + HOUR * first), key(MONDAY + HOUR * last)) for first, last in ((0, 168), (240, 336))]
     assert {at for at in step_of(ax) if any(start <= at < stop for start, stop in spans)} == missing
     assert texts_of(ax, "no limit") == ["no limit", "no limit"]
     assert legend_of(ax).count("no limit") == 1
     always = plot_limits(counts, daily(counts, hold=14), group_id=7, at=MONDAY + 400 * HOUR, ax=axes())
-    assert not spans_of(always, "..")
+    assert not spans_of(always, "\\\\\\")
     assert "no limit" not in legend_of(always)
 
 

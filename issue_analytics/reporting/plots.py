@@ -205,7 +205,14 @@ def _draw_no_limit(ax: "Axes", edges: "NDArray[np.float64]", missing: "NDArray[n
     for nth, (first, last) in enumerate(_runs(missing)):
         start, stop = float(edges[first]), float(edges[last])
         ax.axvspan(
-            start, stop, fc="#F1F1F1", ec="#969696", hatch="..", lw=0.5, zorder=0.5, label="_" if nth else "no limit"
+            start,
+            stop,
+            fc="#F1F1F1",
+            ec="#969696",
+            hatch="\\\\\\",
+            lw=0.5,
+            zorder=0.5,
+            label="_" if nth else "no limit",
         )
         if stop - start >= 1:
             ax.text(
