@@ -41,7 +41,7 @@ def plot_limits(
     """Plot a group's hourly counts and its limits around ``at``: did it fire, why, or how far below did it stay.
 
     Left of the middle lies the week from which the limit in force at ``at`` was made, right of it the week after. The
-    limit of each hour is the one made last, at that hour or before. Hours without any limit are dotted and labelled; a
+    limit of each hour is the one made last, at that hour or before. Hours without any limit are hatched and labelled; a
     limit far above all counts is a dashed line along the upper edge, with its value. Where the counts tower above the
     limit the axis turns logarithmic, and says so.
 

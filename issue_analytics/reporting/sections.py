@@ -320,8 +320,8 @@ def method(results: "Sequence[BacktestResult]") -> list[str]:
         "censored (Kaplan and Meier); n/a if fewer than half were caught. A delay runs to the end of the hour that "
         "fired, since the count of an hour is not known before.",
         "Pictures show the week before and the week after the limit in force was made; the dotted line marked limit "
-        "made stands between them. Grey hatched hours had no limit. A dashed line along the upper edge is a limit above the "
-        "axis, with its value beside ▲.",
+        "made stands between them. Grey hatched hours had no limit. A dashed line along the upper edge is a limit "
+        "above the axis, with its value beside ▲.",
         "Volume is the mean number of occurrences per day in the week before a group is first judged.",
     ]
 
