@@ -110,7 +110,7 @@ def show_results(results: "Sequence[BacktestResult]", truth: str) -> None:
         days = first.groups.select(pl.sum_horizontal(pl.col("^days_.*$")).sum()).item()
         say(
             f"note: {' and '.join(same)} fired in exactly the same hours as {rows[0]['setting']}; no threshold acts on "
-            f"the {inert / days:.0%} of group-days whose rule is new or none"
+            f"the {inert / days:.1%} of group-days whose rule is new or none"
         )
     start, end = span(first.counts) or (None, None)
     if start and end and first.counts["hour"].dt.date().n_unique() < 0.1 * ((end - start).days + 1):
