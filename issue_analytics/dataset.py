@@ -234,7 +234,7 @@ def import_export(
     target: str | Path,
     *,
     columns: Mapping[str, str] | None = None,
-    format: str | None = None,  # noqa: A002 - the word users know from the command line
+    format: str | None = None,
     provenance: str = "human",
     progress: bool | None = None,
 ) -> Dataset:

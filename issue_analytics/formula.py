@@ -100,11 +100,7 @@ def generate_issue_forecast(
             raise FrameError(f"data: {point!r} is no count; expected whole numbers, 0 or more.")
     if not points or not stamps:
         return []
-    try:
-        weekdays = [datetime.fromisoformat(stamp).weekday() for stamp in stamps]
-    except (TypeError, ValueError):
-        wrong = next(stamp for stamp in stamps if not _is_stamp(stamp))
-        raise FrameError(f"intervals: {wrong!r} is no ISO stamp such as '2026-01-05T23:00:00+00:00'.") from None
+    weekdays = [_weekday(stamp) for stamp in stamps]
     result: list[dict[str, str | int]] = []
     for ahead in range(days):
         at = start_time + timedelta(days=ahead)
@@ -115,9 +111,8 @@ def generate_issue_forecast(
     return result
 
 
-def _is_stamp(stamp: object) -> bool:
+def _weekday(stamp: Any) -> int:
     try:
-        datetime.fromisoformat(stamp)  # type: ignore[arg-type] # a wrong type is one of the answers
+        return datetime.fromisoformat(stamp).weekday()
     except (TypeError, ValueError):
-        return False
-    return True
+        raise FrameError(f"intervals: {stamp!r} is no ISO stamp such as '2026-01-05T23:00:00+00:00'.") from None

@@ -22,7 +22,7 @@ def read_occurrences(
     source: Source,
     *,
     columns: Mapping[str, str] | None = None,
-    format: str | None = None,  # noqa: A002
+    format: str | None = None,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     r"""Read occurrences into memory: ``(occurrences, rejects)``.
 
@@ -51,7 +51,7 @@ def read_hourly_counts(
     source: Source,
     *,
     columns: Mapping[str, str] | None = None,
-    format: str | None = None,  # noqa: A002
+    format: str | None = None,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Read hourly counts into memory: ``(hourly_counts, rejects)``.
 
@@ -77,7 +77,7 @@ def read_status_changes(
     source: Source,
     *,
     columns: Mapping[str, str] | None = None,
-    format: str | None = None,  # noqa: A002
+    format: str | None = None,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Read status changes into memory: ``(status_changes, rejects)``.
 
@@ -104,7 +104,7 @@ def read_escalations(
     source: Source,
     *,
     columns: Mapping[str, str] | None = None,
-    format: str | None = None,  # noqa: A002
+    format: str | None = None,
     provenance: str = "human",
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     r"""Read a table of labels into memory: ``(escalations, rejects)``.

@@ -100,8 +100,7 @@ def expand(source: Source) -> tuple[list[Path], bool]:
     if there:
         return [path], True
     if glob.has_magic(str(source)):
-        # Path.glob wants a relative pattern and a root to search from; a user's pattern may be absolute
-        hits = glob.glob(str(path), recursive=True)  # noqa: PTH207
+        hits = glob.glob(str(path), recursive=True)  # noqa: PTH207 - Path.glob takes no absolute pattern
         matches = sorted({Path(match) for match in hits}, key=lambda path: path.parts)
         files = [file for match in matches for file in (_files_in(match) if match.is_dir() else [match])]
         if not files:

@@ -278,15 +278,16 @@ def _parts(file: _File, fallback: str) -> Iterator[Part]:
         if batch.broken:
             # what cannot be read is counted with the kind its file would have had
             kind = options.kind or (batch.rows[0][0] if batch.rows else fallback)
-            numbers, reasons, raws = zip(*batch.broken, strict=True)
-            texts = dict(zip(numbers, raws, strict=True))
-            broken = refuse(
-                source,
-                pl.Series(numbers),
-                pl.Series([[reason] for reason in reasons]),
-                lambda rows, texts=texts: [texts[row] for row in rows],  # type: ignore[misc]
-            )
-            yield Part({}, broken.with_columns(kind=pl.lit(kind)), {kind: len(numbers)})
+            broken = _refuse_broken(source, batch.broken)
+            yield Part({}, broken.with_columns(kind=pl.lit(kind)), {kind: broken.height})
+
+
+def _refuse_broken(source: str, broken: Sequence[tuple[int, str, str | None]]) -> pl.DataFrame:
+    """Rejects of records that are none: number, reason and text of each."""
+    numbers, reasons, raws = zip(*broken, strict=True)
+    texts = dict(zip(numbers, raws, strict=True))
+    lists = pl.Series([[reason] for reason in reasons])
+    return refuse(source, pl.Series(numbers), lists, lambda rows: [texts[row] for row in rows])
 
 
 def whole_file_reject(path: Path, error: ExportError, kind: str) -> pl.DataFrame:

@@ -165,7 +165,7 @@ def reason(focus: Focus, before: pl.DataFrame) -> str:
     ...     pl.DataFrame({"hour": [at - HOUR], "count": [23]}))
     'bursty: 2.00 x busiest hour 23 = 46'
     """
-    busiest = int(before["count"].max() or 0)  # type: ignore[arg-type] # the column is Int64
+    busiest = max(before["count"].to_list(), default=0)
     total = int(before["count"].sum())
     if focus.as_of is None:
         return "no limit had been made for this hour"

@@ -137,8 +137,8 @@ def _values(
     from markupsafe import Markup
 
     def tabled(name: str, rows: Sequence[Mapping[str, object]], *, text: Sequence[str], length: int = 160) -> Markup:
-        # the cells were escaped one by one
-        return Markup(table(name, rows, text=text, length=length)) if rows else Markup("")  # noqa: S704
+        html = table(name, rows, text=text, length=length) if rows else ""
+        return Markup(html)  # noqa: S704 - table() escapes the cells one by one
 
     first = results[0]
     names = setting_names(results)
