@@ -21,12 +21,14 @@ __all__ = [
     "RULES",
     "VERDICTS",
     "Alerts",
+    "Corrections",
     "Escalations",
     "Exposure",
     "HourlyCounts",
     "Limits",
     "Matches",
     "Occurrences",
+    "RecordedForecasts",
     "Rejects",
     "StatusChanges",
 ]
@@ -46,6 +48,9 @@ class Occurrences(pa.DataFrameModel):
     title: pl.String = Field(nullable=True, description="text from the export: hostile until escaped")
     level: pl.String = Field(description="'info' where the export has none")
     detected_at: Annotated[pl.Datetime, "us", "UTC"] = Field(description="when it happened, UTC")
+    received_at: Annotated[pl.Datetime, "us", "UTC"] = Field(
+        nullable=True, description="when the tracker's server got it, UTC; null where the export does not say"
+    )
 
 
 class HourlyCounts(pa.DataFrameModel):
@@ -117,6 +122,35 @@ class Exposure(pa.DataFrameModel):
     def ends_after_start(cls, data: pa.PolarsData) -> pl.LazyFrame:
         """A span has a positive length."""
         return data.lazyframe.select((pl.col("end") > pl.col("start")).fill_null(value=True))
+
+
+class RecordedForecasts(pa.DataFrameModel):
+    """One row is a group, a day, and the limit that the tracker itself had stored for it."""
+
+    project_id: pl.Int64 = Field(ge=0)
+    group_id: pl.Int64 = Field(ge=0)
+    date: pl.Date = Field(description="UTC day the limit was made for")
+    limit: pl.Int64 = Field(ge=0, description="events per clock hour")
+    made_at: Annotated[pl.Datetime, "us", "UTC"] = Field(description="when the tracker made it, UTC")
+
+    class Config:
+        """One limit per group, day and moment of making."""
+
+        unique = ("project_id", "group_id", "date", "made_at")
+
+
+class Corrections(pa.DataFrameModel):
+    """One row is a message that changed, after the fact, which events count for a group or an event.
+
+    Merges move events from one group to another, unmerges move them back, deletions and tombstones remove them: counts
+    exported later differ from those the tracker acted on.
+    """
+
+    project_id: pl.Int64 = Field(ge=0)
+    group_id: pl.Int64 = Field(nullable=True, ge=0, description="group that lost or gained events; null if not named")
+    event_id: pl.String = Field(nullable=True, description="event that was removed or moved; null for whole groups")
+    at: Annotated[pl.Datetime, "us", "UTC"] = Field(description="when the message was sent, UTC")
+    kind: pl.String = Field(description="the message's own word, such as 'end_merge'")
 
 
 class Limits(pa.DataFrameModel):

@@ -77,6 +77,7 @@ def test_an_occurrence_record_becomes_a_row(tmp_path):
         "title": "Slow DB Query",
         "level": "info",
         "detected_at": datetime(2026, 1, 5, 9, 0, 0, 250000, tzinfo=UTC),
+        "received_at": None,
     }
 
 

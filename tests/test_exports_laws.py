@@ -264,6 +264,7 @@ FRAMES = {
             "title": [None, "=1+1; <b>", "\x1b[31m é"],
             "level": ["info", "error", "x"],
             "detected_at": [1767603600000000, 1767603600000001, 1767603600123456],
+            "received_at": [None, 1767603600000001, 1767689999123456],
         }
     ),
     "hourly_counts": pl.DataFrame(

@@ -17,7 +17,7 @@ def accept(
 
     A row without an id gets one made of ``digest()``, the hash of the file, and the row number: the same file gives the
     same ids. ``mapped_groups`` says that ``group_id`` was named by the user and may be text. A type that is no whole
-    number is null: it decides nothing.
+    number, and a ``received_at`` that is no time, are null: they decide nothing.
     """
     project, project_problem = known_project(raw)
     prints = fingerprints(column(raw, "fingerprint"))
@@ -54,6 +54,7 @@ def accept(
             "title": title,
             "level": text(column(raw, "level")).fill_null("info"),
             "detected_at": at,
+            "received_at": times(column(raw, "received_at"), "received_at", required=False)[0],
         }
     )
     return frame, [project_problem, group_problem, at_problem, unknown]

@@ -27,6 +27,7 @@ ALIASES: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
         "title": ("title", "issue_title"),
         "level": ("level",),
         "detected_at": ("detected_at", "detection_time"),
+        "received_at": ("received_at",),
     },
     "hourly_counts": {
         "project_id": ("project_id",),

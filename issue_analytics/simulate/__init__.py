@@ -34,7 +34,7 @@ class Simulation:
     """A simulated tracker: what it would export, and the plan behind it. All frames are eager.
 
     Attributes:
-        occurrences: contract ``Occurrences``, in the order of time.
+        occurrences: contract ``Occurrences``, in the order of time; ``received_at`` is null, since nothing is late.
         hourly_counts: contract ``HourlyCounts``; silent hours have no row.
         status_changes: contract ``StatusChanges``, what the tracker would have recorded; by group and time.
         escalations: contract ``Escalations``: exactly the planted ones, provenance ``injected``.
@@ -152,7 +152,7 @@ def simulate(
             **{name: people[name].gather(row) for name in (*KEY, "type", "fingerprint", "title", "level")},
             "detected_at": _stamps(plan, moments.at[order]),
         }
-    )
+    ).with_columns(received_at=pl.lit(None, pl.Datetime("us", "UTC")))
 
     hours = plan.settings.hours
     cell, count = np.unique(moments.group * hours + moments.at // HOUR_MS, return_counts=True)
