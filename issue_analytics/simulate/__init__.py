@@ -1,15 +1,17 @@
 """Exports that a tracker could have written, with planted escalations whose beginning and end are known."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from issue_analytics.errors import SettingsError
 from issue_analytics.frames import KEY
-from issue_analytics.simulate.export import hexadecimal, write_files
+from issue_analytics.simulate.export import write_files
 from issue_analytics.simulate.lifecycle import ACTIVITIES, NEW, Record, live
 from issue_analytics.simulate.plan import (
     FIRST_GROUP,
@@ -25,6 +27,7 @@ from issue_analytics.simulate.plan import (
 )
 from issue_analytics.simulate.series import Moments, happen
 from issue_analytics.simulate.texts import TYPES
+from issue_analytics.simulate.writers import DEFAULT
 
 __all__ = ["Simulation", "simulate"]
 
@@ -65,27 +68,31 @@ class Simulation:
             f"{self.escalations.height} planted escalations, {self.status_changes.height} status changes)"
         )
 
-    def write(self, folder: str | Path, *, progress: bool | None = None) -> list[Path]:
+    def write(
+        self, folder: str | Path, *, formats: Iterable[str] = DEFAULT, progress: bool | None = None
+    ) -> list[Path]:
         """Write the exports: each file is there whole or not at all; the same simulation writes the same bytes.
+
+        Without ``formats``:
 
         ``occurrences-000.jsonl.gz`` … : occurrence records, one JSON object per line, 200,000 to a file.
         ``issues.jsonl.gz``: every issue as the tracker retrieves it, with its activities.
-        ``planted.csv``: the planted escalations, columns as in the contract ``Escalations``.
+        ``planted.csv``: the planted escalations, columns as in the contract ``Escalations``; always written.
 
-        Reading them back gives the frames of this simulation. ``progress``: None shows a bar if it takes more than two
-        seconds, False never.
+        Reading them back gives the frames of this simulation. ``formats`` names others, any number of them into one
+        folder; ``issue_analytics.simulate.writers.FORMATS`` lists them, and the module of a format says what of the
+        simulation it carries. ``progress``: None shows a bar if it takes more than two seconds, False never.
 
         Raises:
             DatasetError: the folder cannot be written, or holds files of a larger simulation.
+            SettingsError: there is no such format.
 
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     [path.name for path in simulate(groups=5, days=8).write(folder)]
         ['occurrences-000.jsonl.gz', 'issues.jsonl.gz', 'planted.csv']
         """
-        return write_files(
-            Path(folder), self.occurrences, self.groups, self.activities, self.escalations, progress=progress
-        )
+        return write_files(Path(folder), self, formats, progress=progress)
 
 
 def simulate(
@@ -141,13 +148,13 @@ def simulate(
     record = live(plan, moments)
     people = _groups(plan, record)
     key = people.select(KEY)
-    event = hexadecimal(moments.event)
+    event = _hexadecimal(moments.event)
 
     order = np.lexsort((moments.group, moments.at))
     row = moments.group[order]
     occurrences = pl.DataFrame(
         {
-            "occurrence_id": hexadecimal(moments.identity[order]),
+            "occurrence_id": _hexadecimal(moments.identity[order]),
             "event_id": event.gather(order),
             **{name: people[name].gather(row) for name in (*KEY, "type", "fingerprint", "title", "level")},
             "detected_at": _stamps(plan, moments.at[order]),
@@ -214,6 +221,12 @@ def _settings(groups: int, days: int, seed: int, start: datetime, projects: int)
     if start.year < 1992 or days > 365 * 100 or (start + timedelta(days=days)).year > 2099:
         raise SettingsError(f"start: {start.isoformat()} with {days} days does not lie in the years 1992 to 2099.")
     return Settings(groups, days, seed, start, projects)
+
+
+def _hexadecimal(identity: npt.NDArray[np.uint8]) -> pl.Series:
+    """Rows of bytes as text."""
+    text = np.frombuffer(identity.tobytes().hex().encode(), dtype=f"S{2 * identity.shape[1]}")
+    return pl.Series(text, dtype=pl.Binary).cast(pl.String)
 
 
 def _stamps(plan: Plan, at: Ints) -> pl.Series:
