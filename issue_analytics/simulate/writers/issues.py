@@ -16,7 +16,7 @@ from issue_analytics.simulate.writers.lines import ISO_MICROS, pack
 if TYPE_CHECKING:
     from issue_analytics.simulate import Simulation
 
-__all__ = ["write"]
+__all__ = ["activity_json", "issue_fields", "write"]
 
 _PRIORITY: Final = {25: "low", 50: "medium", 75: "high"}
 
@@ -33,16 +33,31 @@ def write(sim: "Simulation") -> Iterator[tuple[str, bytes]]:
 
 def _issue_lines(occurrences: pl.DataFrame, groups: pl.DataFrame, activities: pl.DataFrame) -> pl.Series:
     """One issue per line as the tracker retrieves it, newest activity first."""
-    category = {kind.id: kind.category for kind in TYPES}
     seen = occurrences.group_by(KEY).agg(last=pl.col("detected_at").max(), count=pl.len())
     frame = groups.join(seen, on=KEY, how="left", maintain_order="left").join(
-        _activity_json(activities).group_by(KEY, maintain_order=True).agg(pl.col("activity").str.join(",")),
+        activity_json(activities).group_by(KEY, maintain_order=True).agg(pl.col("activity").str.join(",")),
         on=KEY,
         how="left",
         maintain_order="left",
     )
+    return (
+        issue_fields(frame)
+        .select(start=pl.struct(pl.all()).struct.json_encode().str.strip_suffix("}"))
+        .with_columns(frame["activity"])
+        .select(pl.concat_str("start", pl.lit(',"statusDetails":{},"activity":['), "activity", pl.lit("]}")))
+        .to_series()
+    )
+
+
+def issue_fields(issues: pl.DataFrame) -> pl.DataFrame:
+    """What the REST API says of an issue itself.
+
+    ``issues`` are rows of :attr:`Simulation.groups` with the time of their ``last`` occurrence and their ``count``, null
+    where there was none.
+    """
+    category = {kind.id: kind.category for kind in TYPES}
     project = pl.format("project-{}", "project_id")
-    issue = frame.select(
+    return issues.select(
         id=pl.col("group_id").cast(pl.String),
         shortId=pl.format("PROJECT-{}-{}", "project_id", "group_id"),
         project=pl.struct(
@@ -61,15 +76,9 @@ def _issue_lines(occurrences: pl.DataFrame, groups: pl.DataFrame, activities: pl
         lastSeen=pl.coalesce("last", "first_seen").dt.strftime(ISO_MICROS),
         count=pl.col("count").fill_null(0).cast(pl.String),
     )
-    return (
-        issue.select(start=pl.struct(pl.all()).struct.json_encode().str.strip_suffix("}"))
-        .with_columns(frame["activity"])
-        .select(pl.concat_str("start", pl.lit(',"statusDetails":{},"activity":['), "activity", pl.lit("]}")))
-        .to_series()
-    )
 
 
-def _activity_json(activities: pl.DataFrame) -> pl.DataFrame:
+def activity_json(activities: pl.DataFrame) -> pl.DataFrame:
     """Each activity as a JSON object, newest first; the first seen comes last and has the id 0."""
     kind, value = pl.col("kind"), pl.col("value")
     event = pl.format('"event_id":"{}"', "event_id")
