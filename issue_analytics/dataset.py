@@ -19,7 +19,7 @@ from issue_analytics.counts import hourly_counts
 from issue_analytics.errors import DatasetError, ExportError
 from issue_analytics.exports.arrivals import Arrivals, Known
 from issue_analytics.exports.files import Source, content_hash, expand, reason, told
-from issue_analytics.exports.manifest import DRAFT, FORMAT, KINDS, MANIFEST, PART, commit, load, nothing
+from issue_analytics.exports.manifest import DRAFT, FOLDERS, FORMAT, MANIFEST, PART, commit, load, nothing
 from issue_analytics.exports.reading import Options, Unknown, read_file, whole_file_reject
 from issue_analytics.frames import KEY
 
@@ -70,6 +70,16 @@ class Dataset:
     def escalations(self) -> pl.LazyFrame:
         """One row is one labelled escalation from an imported table (contract ``Escalations``)."""
         return self._scan("escalations")
+
+    @property
+    def recorded_forecasts(self) -> pl.LazyFrame:
+        """One row is a limit that the tracker had stored for a group and day (contract ``RecordedForecasts``)."""
+        return self._scan("recorded_forecasts")
+
+    @property
+    def corrections(self) -> pl.LazyFrame:
+        """One row is a message that changed which events count for a group (contract ``Corrections``)."""
+        return self._scan("corrections")
 
     @property
     def rejects(self) -> pl.LazyFrame:
@@ -184,7 +194,7 @@ def _strangers(target: Path) -> list[str]:
     """What lies in a folder without manifest, other than what a killed import leaves there."""
     found = []
     for entry in target.iterdir():
-        if entry.name in KINDS and entry.is_dir() and not entry.is_symlink():
+        if entry.name in FOLDERS and entry.is_dir() and not entry.is_symlink():
             inner = [f"{entry.name}/{part.name}" for part in entry.iterdir()]
             found += [name for name in inner if not PART.fullmatch(name)]
         elif entry.name not in (_LOCK, DRAFT):
@@ -221,7 +231,7 @@ def _tidied(target: Path, there: set[str] | None) -> Iterator[None]:
         if not (target / MANIFEST).exists():
             # an import that fails takes its parts with it: only empty folders are left to go
             with contextlib.suppress(OSError):
-                for kind in KINDS:
+                for kind in FOLDERS:
                     if kind not in (there or ()) and (target / kind).exists():
                         (target / kind).rmdir()
                 if there is None:

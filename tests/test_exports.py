@@ -610,7 +610,7 @@ def test_what_polars_cannot_do_is_an_export_error_of_the_file(tmp_path, monkeypa
         raise pl.exceptions.ComputeError("cannot cast\nlong story")
 
     write(tmp_path, "a.jsonl", lines(occurrence()))
-    monkeypatch.setattr(reading.occurrences, "accept", fails)
+    monkeypatch.setattr(reading, "split", fails)
     with pytest.raises(ExportError, match=r"a\.jsonl: holds what cannot be read \(cannot cast\)"):
         read_occurrences(tmp_path / "a.jsonl")
 

@@ -25,7 +25,8 @@ from issue_analytics.exports import (
     reading,
     tables,
 )
-from issue_analytics.exports.reading import CONTRACTS, Options, read
+from issue_analytics.exports.kinds import KINDS
+from issue_analytics.exports.reading import Options, read
 from issue_analytics.frames import empty
 
 READERS = {
@@ -318,7 +319,7 @@ WRITERS = {
 @pytest.mark.parametrize("writer", WRITERS)
 @pytest.mark.parametrize("kind", READERS)
 def test_round_trips(kind, writer, pack, tmp_path):
-    frame = FRAMES[kind].cast(dict(empty(CONTRACTS[kind]).schema))
+    frame = FRAMES[kind].cast(dict(empty(KINDS[kind].contract).schema))
     path = tmp_path / "export"
     path.write_bytes(pack(WRITERS[writer](frame)))
     again, rejects = READERS[kind](path)

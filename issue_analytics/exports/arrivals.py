@@ -13,9 +13,10 @@ import polars as pl
 
 from issue_analytics.errors import ExportError
 from issue_analytics.exports.files import told
-from issue_analytics.exports.hourly import DAILY, is_daily
+from issue_analytics.exports.kinds import KINDS
+from issue_analytics.exports.kinds.hourly_counts import DAILY, is_daily
 from issue_analytics.exports.quarantine import RAW, REJECTS
-from issue_analytics.exports.reading import CONTRACTS, TOLD, UNIQUE, Part, Tally, merge, words_of
+from issue_analytics.exports.reading import Part, Tally, merge, words_of
 from issue_analytics.frames import check
 
 __all__ = ["Arrivals", "Known"]
@@ -23,8 +24,6 @@ __all__ = ["Arrivals", "Known"]
 _HELD: Final = 100_000
 """Rejects held in memory before they are written."""
 
-_DATED: Final = {"occurrences": "detected_at", "hourly_counts": "hour", "status_changes": "at",
-                 "escalations": "escalated_at"}  # fmt: skip
 _AHEAD: Final = timedelta(days=1)
 """How far the clock of a sender may be ahead of ours. Later rows would make the future part of every history."""
 
@@ -103,6 +102,9 @@ class Arrivals:
         self.tallies: dict[str, Tally] = {}
         self.parts: dict[str, list[str]] = {}
         self.reasons: Counter[str] = Counter()
+        self.ignored: Counter[str] = Counter()
+        self.found: str | None = None
+        self.note: str | None = None
         self.held: dict[str, list[pl.DataFrame]] = {}
         self.rejects: list[pl.DataFrame] = []
         self.span: list[str] | None = None
@@ -135,7 +137,7 @@ class Arrivals:
         if not frame.height:
             return
         columns = [name for name in frame.columns if name not in ("row", "file")]
-        frame = check(frame.select(columns), CONTRACTS[kind])
+        frame = check(frame.select(columns), KINDS[kind].contract)
         self._write(kind, frame)
         self._tally(kind).accepted += frame.height
         if kind in ("occurrences", "hourly_counts"):
@@ -165,6 +167,8 @@ class Arrivals:
 
     def add(self, part: Part) -> None:
         """Take up one part of the file."""
+        self.found, self.note = part.found, part.note or self.note
+        self.ignored.update(part.ignored)
         for kind, number in part.read.items():
             self._tally(kind).read += number
         for kind in part.rejects["kind"].unique(maintain_order=True) if part.rejects.height else ():
@@ -178,12 +182,12 @@ class Arrivals:
 
     def _past(self, kind: str, frame: pl.DataFrame) -> pl.DataFrame:
         """The rows that may have happened; the others are rejected."""
-        when = pl.col(_DATED[kind])
+        when = pl.col(KINDS[kind].dated)
         future = frame.filter(when > self.latest)
         if not future.height:
             return frame
         at = when.dt.to_string("%Y-%m-%dT%H:%M:%SZ")
-        sentence = pl.format(f'{_DATED[kind]}: in the future: "{{}}"; check the clock of the sender', at)
+        sentence = pl.format(f'{KINDS[kind].dated}: in the future: "{{}}"; check the clock of the sender', at)
         rejects = future.select(
             "row",
             source=pl.lit(told(self.path)),
@@ -212,7 +216,7 @@ class Arrivals:
         parts = self.known.parts(kind)
         if not parts:
             return frame, none, 0
-        key, told = list(UNIQUE[kind]), list(TOLD[kind])
+        key, told = list(KINDS[kind].unique), list(KINDS[kind].told)
         there = (
             pl.scan_parquet(list(parts), glob=False, include_file_paths="part")
             .select("part", *key, *told)
@@ -265,5 +269,12 @@ class Arrivals:
             for kind, tally in self.tallies.items()
         }
         return {
-            "rows": rows, "parts": self.parts, "reasons": dict(self.reasons), "span": self.span, "error": None
-        }  # fmt: skip
+            "found": self.found,
+            "note": self.note,
+            "rows": rows,
+            "ignored": dict(self.ignored),
+            "parts": self.parts,
+            "reasons": dict(self.reasons),
+            "span": self.span,
+            "error": None,
+        }

@@ -1,47 +1,40 @@
 """JSON records to raw columns: polars on blocks of lines, Python where a block holds what polars would not read.
 
-Both ways give the same frame. The fast one knows the fields that matter and reads them as text; it gives up on a block
-with a broken line, or with a response that wraps many records, and then smaller blocks are tried.
+For formats without nesting, both ways give the same frame. The fast one knows the fields that matter and reads them as
+text; it gives up on a block with a broken line, and then smaller blocks are tried. Records of nested formats hold
+several rows each and are read one by one.
 """
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final
 
 import polars as pl
 
-from issue_analytics.exports import status
+from issue_analytics.exports.formats import Format, plain, records_in
+from issue_analytics.exports.formats.form import Row
 from issue_analytics.exports.lines import Piece
-from issue_analytics.exports.sniff import ALIASES, wraps
 
-__all__ = ["Batch", "Wanted", "parse"]
+__all__ = ["Batch", "Wanted", "parse", "rename"]
 
 _SMALL: Final = 2**16
 
-_ACTIVITY: Final = "\x00activity"
-"""A mark of ours: the record is an activity. No export has a field of that name."""
-
 _LISTS: Final = ("fingerprint",)
-_WRAPPERS: Final = ("data", "activity", "dateCreated")
-_FIELDS: Final = (
-    *dict.fromkeys(name for names in ALIASES.values() for aliases in names.values() for name in aliases),
-    "payload_type",
-    "event",
-    *_WRAPPERS,
-)
-_EVENT: Final = pl.Struct({"event_id": pl.String})
+_EVENT: Final = pl.Struct({"event_id": pl.String, "received": pl.String})
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What to look for: the kind of a record that does not tell; ``forced`` where the user named it.
+    """What to look for: a format, and the kind of a record that does not tell; ``forced`` where the user named it.
 
-    ``columns`` are the user's names for our columns, ``stem`` the file's name for activities that name no issue.
+    ``columns`` are the user's names for our columns, ``stem`` the file's name for records that name no issue.
     """
 
+    format: Format
     kind: str
     forced: bool = False
     columns: Mapping[str, str] | None = None
@@ -50,55 +43,68 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Raw rows by kind, under our column names, with ``row``; records that could not be read; their texts."""
+    """Raw rows by kind, under our column names, with ``row``; records that could not be read; their texts.
+
+    ``ignored`` counts what is no row of ours.
+    """
 
     rows: Sequence[tuple[str, pl.DataFrame]]
     broken: Sequence[tuple[int, str, str | None]]
     texts: Callable[[Sequence[int]], list[str | None]]
+    ignored: Mapping[str, int] = field(default_factory=dict)
+
+
+def _type(name: str) -> Any:
+    return pl.List(pl.String) if name in _LISTS else pl.String
 
 
 def _schema(wanted: Wanted) -> dict[str, Any]:
+    fields = wanted.format.fields
     if wanted.columns is not None:
-        ours = ALIASES[wanted.kind]
-        named = {theirs: pl.List(pl.String) if name in _LISTS else pl.String for name, theirs in wanted.columns.items()}
-        natural = {name: pl.List(pl.String) if name in _LISTS else pl.String for name in ours}
-        return {**{name: kind for name, kind in natural.items() if name not in wanted.columns}, **named}
-    special = {"fingerprint": pl.List(pl.String), "event": _EVENT}
-    return {name: special.get(name, pl.String) for name in _FIELDS}
+        theirs = {theirs: _type(ours) for ours, theirs in wanted.columns.items()}
+        return {**{name: _type(name) for name in fields[wanted.kind] if name not in wanted.columns}, **theirs}
+    names = (name for each in fields.values() for aliases in each.values() for name in aliases)
+    schema = {name: _type(name) for name in dict.fromkeys(names)}
+    return {**schema, "event": _EVENT} if wanted.format is plain.FORMAT else schema
 
 
-def rename(frame: pl.DataFrame, kind: str, columns: Mapping[str, str] | None) -> pl.DataFrame:
+def rename(frame: pl.DataFrame, wanted: Wanted, kind: str) -> pl.DataFrame:
     """Bring raw columns under our names: by the user's names, else the first alias that has a value."""
     chosen: list[pl.Expr] = [pl.col("row")]
-    for ours, aliases in ALIASES[kind].items():
-        if columns is not None:
-            theirs = columns.get(ours, ours)
+    event = frame.schema.get("event")
+    nested = {"event_id": "event_id", "received_at": "received"} if isinstance(event, pl.Struct) else {}
+    for ours, aliases in wanted.format.fields[kind].items():
+        if wanted.columns is not None:
+            theirs = wanted.columns.get(ours, ours)
             if theirs in frame.columns:
                 chosen.append(pl.col(theirs).alias(ours))
             continue
         there = [pl.col(name) for name in aliases if name in frame.columns]
-        if ours == "event_id" and isinstance(frame.schema.get("event"), pl.Struct):
-            there.append(pl.col("event").struct.field("event_id"))
+        inner = nested.get(ours)
+        if isinstance(event, pl.Struct) and inner in {part.name for part in event.fields}:
+            there.append(pl.col("event").struct.field(inner))
         if there:
             chosen.append(pl.coalesce(there).alias(ours) if len(there) > 1 else there[0].alias(ours))
-    if kind == "occurrences" and columns is None and "payload_type" in frame.columns:
-        chosen.append(pl.col("payload_type"))
     return frame.select(chosen)
 
 
 def _by_kind(frame: pl.DataFrame, wanted: Wanted) -> list[tuple[str, pl.DataFrame]]:
     frame = frame.select(column for column in frame if column.name == "row" or column.null_count() < frame.height)
     if wanted.forced or wanted.columns is not None:
-        return [(wanted.kind, rename(frame, wanted.kind, wanted.columns))]
+        return [(wanted.kind, rename(frame, wanted, wanted.kind))]
+    if wanted.format is not plain.FORMAT:
+        return [(kind, rename(frame, wanted, kind)) for kind in wanted.format.fields]
 
     def has(*names: str) -> pl.Expr:
         return pl.any_horizontal(pl.lit(value=False), *(pl.col(n).is_not_null() for n in names if n in frame.columns))
 
-    # the same order as sniff.kind_of
+    # the same order as plain.kind_of
     tests = [
-        ("status_changes", has(_ACTIVITY) | has("new_status") | (_payload(frame) == "status_change")),
+        ("status_changes", has("new_status") | (_payload(frame) == "status_change")),
         ("escalations", has("escalated_at")),
         ("hourly_counts", has("hour", "hourBucket")),
+        ("recorded_forecasts", has("limit") & has("made_at")),
+        ("corrections", has("at") & has("kind") & has("event_id")),
         ("status_changes", has("at") & has("kind")),
         ("occurrences", has("detected_at", "detection_time") | (has("fingerprint") & has("issue_title"))),
     ]
@@ -108,12 +114,19 @@ def _by_kind(frame: pl.DataFrame, wanted: Wanted) -> list[tuple[str, pl.DataFram
     kinds = frame.select(kind.alias("kind"))["kind"]
     present = kinds.unique(maintain_order=True).to_list()
     if len(present) == 1:
-        return [(present[0], rename(frame, present[0], None))]
-    return [(name, rename(frame.filter(kinds == name), name, None)) for name in present]
+        return [(present[0], rename(frame, wanted, present[0]))]
+    return [(name, rename(frame.filter(kinds == name), wanted, name)) for name in present]
 
 
 def _payload(frame: pl.DataFrame) -> pl.Expr:
     return pl.col("payload_type") if "payload_type" in frame.columns else pl.lit(None, pl.String)
+
+
+def _adapted(rows: list[tuple[str, pl.DataFrame]], wanted: Wanted) -> list[tuple[str, pl.DataFrame]]:
+    adapt = wanted.format.adapt
+    if adapt is None or wanted.columns is not None:
+        return rows
+    return [part for kind, raw in rows for part in adapt(kind, raw)]
 
 
 def _plain(value: Any) -> str | None:
@@ -143,40 +156,89 @@ def _first_wins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 _DECODE: Final = json.JSONDecoder(object_pairs_hook=_first_wins, parse_constant=_no_constant).decode
 
 
-def _issue_keys(issue: Mapping[str, Any], stem: str) -> dict[str, str | None]:
-    """Project and group of an issue, of an activity response, or of the file it lies in."""
-    project = issue.get("project")
-    project_id = project.get("id") if isinstance(project, dict) else None
-    if project_id is None:
-        project_id = issue.get("project_id", issue.get("projectID", issue.get("projectId")))
-    names = ("issue_id", "issueId", "group_id", "groupID", "groupId")
-    group_id = next((issue[name] for name in names if issue.get(name) is not None), None)
-    if group_id is None and isinstance(issue.get("activity"), list):
-        group_id = issue.get("id")
-    if group_id is None and re.fullmatch(r"[0-9]+", stem):
-        group_id = stem  # the last resort: activities/4711.json
-    return {"project_id": _plain(project_id), "group_id": _plain(group_id)}
+def _decoded(line: bytes) -> Any:
+    """The value on a line.
+
+    Raises:
+        ValueError: the line is no JSON; the message is a reason for a reject.
+    """
+    try:
+        return _DECODE(line.decode())
+    except UnicodeDecodeError:
+        raise ValueError("not UTF-8 text") from None
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    except ValueError as error:
+        raise ValueError(f"not JSON: {getattr(error, 'msg', error)}") from None
 
 
-def _activity(activity: Any, keys: dict[str, str | None]) -> dict[str, Any]:
-    flat = status.from_activity(activity) if isinstance(activity, dict) else {}
-    return {**{name: _plain(value) for name, value in flat.items()}, **keys, _ACTIVITY: "1"}
+def _opened(record: Any, wanted: Wanted) -> list[Row]:
+    """The rows in a record of a nested format.
+
+    Raises:
+        ValueError: it is none of the format.
+    """
+    form = wanted.format
+    if form.open is None or not form.knows(record):
+        found = ", ".join(map(str, record))[:200] if isinstance(record, dict) else type(record).__name__
+        raise ValueError(f"not as {form.name} are; found: {found or 'nothing'}")
+    try:
+        return list(form.open(record, wanted.stem))
+    except (AttributeError, IndexError, KeyError, OverflowError, RecursionError, TypeError, ValueError) as error:
+        # what nobody thought of in a record must not stop the file
+        raise ValueError(f"not as {form.name} are ({type(error).__name__}: {str(error)[:100]})") from None
 
 
-def _open(record: dict[str, Any], stem: str) -> Iterator[tuple[Any, Any]]:
-    """The records in a record, each with what it looked like: a response wraps many, most wrap none."""
-    activity = record.get("activity")
-    if isinstance(activity, list):
-        keys = _issue_keys(record, stem)
-        for one in activity:
-            yield _activity(one, keys), one
-    elif wraps(record):
-        for row in record["data"]:
-            yield row, row
-    elif "dateCreated" in record and "type" in record and "data" in record:
-        yield _activity(record, _issue_keys({**record, "id": None}, stem)), record
-    else:
-        yield record, None
+def _nested_rows(piece: Piece, wanted: Wanted, first: int) -> tuple[Batch, int]:
+    """Records that hold rows, one at a time; returns the batch and the number that follows its last row."""
+    rows: dict[str, list[dict[str, Any]]] = {}
+    broken: list[tuple[int, str, str | None]] = []
+    raws: dict[int, Any] = {}
+    others: Counter[str] = Counter()
+    number = first
+    for line in piece.text.split(b"\n"):
+        if not line.strip():
+            continue
+        shown = line[:4_000].decode("utf-8", "replace")
+        try:
+            value = _decoded(line)
+        except ValueError as error:
+            broken.append((number, str(error), shown))
+            number += 1
+            continue
+        for record in records_in(value):
+            try:
+                opened = _opened(record, wanted)
+            except ValueError as error:
+                broken.append((number, str(error), _text(record)))
+                number += 1
+                continue
+            for kind, values, original in opened:
+                if not kind:
+                    others[str(original)[:60]] += 1
+                    continue
+                flat = {name: _list(part) if name in _LISTS else _plain(part) for name, part in values.items()}
+                rows.setdefault(kind, []).append({"row": number, **flat})
+                raws[number] = values if original is None else original
+                number += 1
+    frames = []
+    for kind, dicts in rows.items():
+        names = dict.fromkeys(name for row in dicts for name in row)
+        schema = {name: pl.Int64 if name == "row" else _type(name) for name in names}
+        frames.append((kind, pl.DataFrame(dicts, schema=schema)))
+    batch = Batch(_adapted(frames, wanted), broken, lambda numbers: [_text(raws[n]) for n in numbers], others)
+    return batch, number
+
+
+def _text(value: Any) -> str | None:
+    """A value as rejects show it."""
+    return _plain(json.dumps(value, ensure_ascii=False, default=str)[:4_000])
+
+
+def _list(value: Any) -> list[str | None] | None:
+    if value is None:
+        return None
+    return [_plain(part) for part in value] if isinstance(value, list) else [_plain(value)]
 
 
 def _slow(piece: Piece, wanted: Wanted, schema: Mapping[str, Any], first: int) -> tuple[Batch, int]:
@@ -185,61 +247,43 @@ def _slow(piece: Piece, wanted: Wanted, schema: Mapping[str, Any], first: int) -
     broken: list[tuple[int, str, str | None]] = []
     raws: dict[int, str] = {}
     number = first
-    mapped = wanted.columns is not None
     for line in piece.text.split(b"\n"):
         if not line.strip():
             number += 1
             continue
         shown = line[:4_000].decode("utf-8", "replace")
         try:
-            record = _DECODE(line.decode())
-        except UnicodeDecodeError:
-            broken.append((number, "not UTF-8 text", shown))
-            number += 1
-            continue
-        except RecursionError:
-            broken.append((number, "nested too deeply", shown))
-            number += 1
-            continue
+            record = _decoded(line)
+            if not isinstance(record, dict):
+                raise ValueError("not a JSON object")
         except ValueError as error:
-            broken.append((number, f"not JSON: {getattr(error, 'msg', error)}", shown))
-            number += 1
-            continue
-        if not isinstance(record, dict):
-            broken.append((number, "not a JSON object", shown))
-            number += 1
-            continue
-        opened = _open(record, wanted.stem) if wanted.columns is None else iter([(record, None)])
-        for flat, original in opened:
-            raws[number] = shown if original is None else json.dumps(original, ensure_ascii=False)[:4_000]
-            if isinstance(flat, dict):
-                rows.append({"row": number, **_flat(flat, schema, mapped=mapped)})
-            else:
-                broken.append((number, "not a JSON object", raws[number]))
-            number += 1
-    frame = pl.DataFrame(rows, schema={"row": pl.Int64, **schema, _ACTIVITY: pl.String}, orient="row")
+            broken.append((number, str(error), shown))
+        else:
+            raws[number] = shown
+            rows.append({"row": number, **_flat(record, schema)})
+        number += 1
+    frame = pl.DataFrame(rows, schema={"row": pl.Int64, **schema}, orient="row")
     kinds = _by_kind(frame, wanted) if frame.height else []
-    return Batch(kinds, broken, lambda numbers: [_plain(raws[number]) for number in numbers]), number
+    return Batch(_adapted(kinds, wanted), broken, lambda numbers: [_plain(raws[n]) for n in numbers]), number
 
 
-def _flat(record: Mapping[str, Any], schema: Mapping[str, Any], *, mapped: bool) -> dict[str, Any]:
+def _flat(record: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
     flat: dict[str, Any] = {}
-    for name in (*schema, _ACTIVITY):
+    for name, kind in schema.items():
         value = record.get(name)
-        if value is None or (name in _WRAPPERS and not mapped):
+        if value is None:
             continue
-        kind = schema.get(name, pl.String)
         if isinstance(kind, pl.List):
-            flat[name] = [_plain(part) for part in value] if isinstance(value, list) else [_plain(value)]
+            flat[name] = _list(value)
         elif isinstance(kind, pl.Struct):
             if isinstance(value, dict):
-                flat[name] = {"event_id": _plain(value.get("event_id"))}
+                flat[name] = {part.name: _plain(value.get(part.name)) for part in kind.fields}
         else:
             flat[name] = _plain(value)
     return flat
 
 
-def _read(text: bytes, schema: Mapping[str, Any], lines: int, *, mapped: bool) -> pl.DataFrame | None:
+def _read(text: bytes, schema: Mapping[str, Any], lines: int) -> pl.DataFrame | None:
     """What polars makes of the block, or None where it would not see what Python sees."""
     if b"\\u" in text and re.search(rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|\\u[dD][c-fC-F]", text):
         # escaped pairs of surrogates are common, halves are not; telling them apart is Python's part
@@ -249,8 +293,6 @@ def _read(text: bytes, schema: Mapping[str, Any], lines: int, *, mapped: bool) -
     except (pl.exceptions.PolarsError, UnicodeDecodeError):
         return None
     if frame.height != lines:  # blank lines
-        return None
-    if not mapped and any(frame[name].null_count() < frame.height for name in _WRAPPERS):
         return None
     return None if _nested(frame, text) else frame
 
@@ -281,18 +323,20 @@ def _lines_of(piece: Piece, first: int) -> Callable[[Sequence[int]], list[str | 
 def parse(piece: Piece, wanted: Wanted, *, first: int | None = None, fast: bool = True) -> Iterator[tuple[Batch, int]]:
     """Read a piece of records; yields batches, each with the number that follows its last record.
 
-    ``first`` is the number of the piece's first record where earlier records wrapped others.
+    ``first`` is the number of the piece's first record where earlier records held several rows.
     """
     first = piece.first if first is None else first
+    if wanted.format.open is not None:
+        yield _nested_rows(piece, wanted, first)
+        return
     schema = _schema(wanted)
-    mapped = wanted.columns is not None
     text = piece.text
     if fast:
         lines = text.count(b"\n") + 1
-        frame = _read(text, schema, lines, mapped=mapped)
+        frame = _read(text, schema, lines)
         if frame is not None:
             frame = frame.with_row_index("row", offset=first).with_columns(pl.col("row").cast(pl.Int64))
-            yield Batch(_by_kind(frame, wanted), [], _lines_of(piece, first)), first + lines
+            yield Batch(_adapted(_by_kind(frame, wanted), wanted), [], _lines_of(piece, first)), first + lines
             return
         step = max(_SMALL, len(text) // 8)
         if text.find(b"\n", step) >= 0:  # at least two parts, each smaller than the whole

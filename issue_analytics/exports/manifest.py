@@ -13,25 +13,28 @@ import polars as pl
 
 from issue_analytics.errors import DatasetError
 from issue_analytics.exports.files import reason
+from issue_analytics.exports.kinds import KINDS
 from issue_analytics.exports.quarantine import REJECTS
-from issue_analytics.exports.reading import CONTRACTS
 from issue_analytics.frames import empty
 
-__all__ = ["DRAFT", "FORMAT", "KINDS", "MANIFEST", "PART", "commit", "load", "nothing"]
+__all__ = ["DRAFT", "FOLDERS", "FORMAT", "MANIFEST", "PART", "commit", "load", "nothing"]
 
-FORMAT: Final = 1
+FORMAT: Final = 2
+"""2: occurrences have ``received_at``; folders of recorded forecasts and corrections."""
 MANIFEST: Final = "manifest.json"
 DRAFT: Final = f"{MANIFEST}.new"
-KINDS: Final = (*CONTRACTS, "rejects")
-PART: Final = re.compile(rf"({'|'.join(KINDS)})/(unread-)?[0-9a-f]{{32}}-[0-9]{{5,}}\.parquet")
+FOLDERS: Final = (*KINDS, "rejects")
+PART: Final = re.compile(rf"({'|'.join(FOLDERS)})/(unread-)?[0-9a-f]{{32}}-[0-9]{{5,}}\.parquet")
 """Path of a part: its kind, what stands for its source, a running number."""
+
+_NAMES: Final = {"path", "hash", "error", "columns", "format", "provenance", "found", "note", "ignored", "rows"}
 
 _ANEW: Final = "import the exports into a new folder"
 
 
 def nothing(kind: str) -> pl.DataFrame:
     """A frame of this kind without rows."""
-    return pl.DataFrame(schema=REJECTS) if kind == "rejects" else empty(CONTRACTS[kind])
+    return pl.DataFrame(schema=REJECTS) if kind == "rejects" else empty(KINDS[kind].contract)
 
 
 def _sound(manifest: Mapping[str, Any]) -> bool:
@@ -41,7 +44,7 @@ def _sound(manifest: Mapping[str, Any]) -> bool:
         parts = [(kind, part) for source in sources for kind, named in source["parts"].items() for part in named]
         return (
             all(PART.fullmatch(part) and part.startswith(f"{kind}/") for kind, part in parts)
-            and all({"path", "hash", "error", "columns", "format", "provenance"} <= source.keys() for source in sources)
+            and all(_NAMES <= source.keys() for source in sources)
             and all({"path", "reason"} <= skip.keys() for skip in manifest["skipped"])
             and all(manifest[name] == value for name, value in _sums(sources).items())
         )
@@ -70,6 +73,8 @@ def load(path: Path) -> dict[str, Any]:
         raise DatasetError(
             f"{path}: written by a newer version (format {found}, this one reads {FORMAT}); upgrade issue-analytics."
         )
+    if isinstance(found, int) and not isinstance(found, bool) and 0 < found < FORMAT:
+        raise DatasetError(f"{path}: written by an older version (format {found}, this one reads {FORMAT}); {_ANEW}.")
     if found != FORMAT or not _sound(manifest):
         raise DatasetError(f"{path / MANIFEST}: not the manifest of a dataset; name another folder.")
     parts = {part: kind for entry in manifest["sources"] for kind, named in entry["parts"].items() for part in named}
@@ -116,7 +121,7 @@ def _totals(sources: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
             total = totals.setdefault(kind, dict.fromkeys(tally, 0))
             for name, number in tally.items():
                 total[name] += number
-    return {kind: totals[kind] for kind in CONTRACTS if kind in totals}
+    return {kind: totals[kind] for kind in KINDS if kind in totals}
 
 
 def _span(sources: list[dict[str, Any]]) -> dict[str, str | None]:

@@ -1,6 +1,7 @@
 """Accepted rows and rejects: every row is one or the other, and a reject keeps every reason, its file, row and text."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import polars as pl
@@ -8,12 +9,28 @@ import polars as pl
 from issue_analytics.exports.identity import group_ids
 from issue_analytics.exports.values import integers, nothing, text
 
-__all__ = ["RAW", "REJECTS", "column", "groups", "known_project", "refuse", "signatures", "split", "when"]
+__all__ = ["RAW", "REJECTS", "Given", "column", "groups", "known_project", "refuse", "signatures", "split", "when"]
 
 RAW: Final = 1_000
 """Characters of the raw text that a reject keeps."""
 
 REJECTS: Final[dict[str, Any]] = {"source": pl.String, "row": pl.Int64, "reasons": pl.List(pl.String), "raw": pl.String}
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What is known of a file besides its rows.
+
+    Attributes:
+        digest: gives the hash of its content.
+        mapped_groups: ``group_id`` was named by the user, and may be any text.
+        provenance: what labels get that name none.
+    """
+
+    digest: Callable[[], str]
+    mapped_groups: bool = False
+    provenance: str = "human"
+
 
 Texts = Callable[[Sequence[int]], list[str | None]]
 """From row numbers to the rows as they stood in the file."""

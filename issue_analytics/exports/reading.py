@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Final
@@ -10,18 +10,19 @@ from typing import Final
 import polars as pl
 
 from issue_analytics.errors import ExportError, SettingsError
-from issue_analytics.exports import escalations, hourly, occurrences, status, tables
+from issue_analytics.exports import tables
 from issue_analytics.exports.files import Source, chunks, content_hash, expand, told
+from issue_analytics.exports.formats import FORMATS, plain, snuba, table_format_of
+from issue_analytics.exports.formats.form import Format
 from issue_analytics.exports.jsonlines import Batch, Wanted, parse
+from issue_analytics.exports.kinds import KINDS, hourly_counts
 from issue_analytics.exports.lines import documents, pieces
-from issue_analytics.exports.quarantine import REJECTS, refuse, split
-from issue_analytics.exports.sniff import ALIASES, KINDS, Sniffed, Unknown, kind_of, sniff
-from issue_analytics.frames import KEY, PROVENANCES, check, empty
+from issue_analytics.exports.quarantine import REJECTS, Given, refuse, split
+from issue_analytics.exports.sniff import Sniffed, Unknown, sniff
+from issue_analytics.frames import PROVENANCES, check, empty
 
 __all__ = [
-    "CONTRACTS",
-    "TOLD",
-    "UNIQUE",
+    "NAMES",
     "Options",
     "Part",
     "Tally",
@@ -33,37 +34,10 @@ __all__ = [
     "words_of",
 ]
 
-CONTRACTS: Final = {
-    "occurrences": "Occurrences",
-    "hourly_counts": "HourlyCounts",
-    "status_changes": "StatusChanges",
-    "escalations": "Escalations",
-}
+_NAMED: Final[Mapping[str, Format]] = {form.name: form for form in FORMATS if form is not plain.FORMAT}
 
-UNIQUE: Final = {
-    "occurrences": ("occurrence_id",),
-    "hourly_counts": (*KEY, "hour"),
-    "status_changes": (*KEY, "at", "kind", "cause", "forecast"),
-    "escalations": (*KEY, "escalated_at"),
-}
-"""What makes a row the same as another; where the rest of two such rows differs, they contradict each other."""
-
-TOLD: Final = {
-    "occurrences": (),
-    "hourly_counts": ("count",),
-    "status_changes": (),
-    "escalations": ("ended_at", "provenance"),
-}
-"""What such a row says, and two of them may contradict each other in."""
-
-
-_NEEDED: Final = {
-    "occurrences": ("detected_at",),
-    "hourly_counts": ("group_id", "hour", "count"),
-    "status_changes": ("at",),
-    "escalations": ("group_id", "escalated_at"),
-}
-"""Columns without which no row can be accepted; where the group may come of a fingerprint, ``group_id`` is not."""
+NAMES: Final = (*KINDS, *_NAMED)
+"""What ``format`` may be: a kind of row, for records and tables without nesting, or the name of a format."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,17 +53,19 @@ class Options:
     provenance: str = "human"
 
     def __post_init__(self) -> None:
-        if self.format is not None and self.format not in KINDS:
-            raise SettingsError(f"no format {self.format!r}. There are: {', '.join(KINDS)}.")
+        if self.format is not None and self.format not in NAMES:
+            raise SettingsError(f"no format {self.format!r}. There are: {', '.join(NAMES)}.")
+        if self.format in _NAMED and self.columns:
+            raise SettingsError(f"columns: {self.format} has columns of its own; name a kind of row as the format.")
         if self.provenance not in PROVENANCES:
             raise SettingsError(f"no provenance {self.provenance!r}. There are: {', '.join(PROVENANCES)}.")
-        known = {name for kind in KINDS for name in ALIASES[kind]}
+        known = {name for fields in plain.FIELDS.values() for name in fields}
         if unknown := [name for name in self.columns or () if name not in known]:
             raise SettingsError(
                 f"columns: no column {', '.join(map(str, unknown))} of ours. There are: {', '.join(sorted(known))}."
             )
         if self.kind is not None and self.columns:
-            ours = ALIASES[self.kind]
+            ours = plain.FIELDS[self.kind]
             if strange := [name for name in self.columns if name not in ours]:
                 raise SettingsError(
                     f"columns: {', '.join(strange)} is no column of {self.kind}. There are: {', '.join(ours)}."
@@ -98,20 +74,30 @@ class Options:
     @property
     def kind(self) -> str | None:
         """The kind that the format or the named columns call for, None where it is to be sniffed."""
-        if self.format is not None or not self.columns:
+        if self.format in KINDS:
             return self.format
+        if not self.columns:
+            return None
         telling = {"escalated_at": "escalations", "hour": "hourly_counts", "count": "hourly_counts"}
+        telling |= {"limit": "recorded_forecasts", "made_at": "recorded_forecasts"}
         telling |= {"at": "status_changes", "kind": "status_changes", "new_status": "status_changes"}
         return next((kind for name, kind in telling.items() if name in self.columns), "occurrences")
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What a batch of one file came to: accepted rows by kind, with ``row``; rejects; rows read by kind."""
+    """What a batch of one file came to: accepted rows by kind, with ``row``; rejects; rows read by kind.
+
+    ``found`` is the name of the file's format, ``ignored`` counts what is no row of ours, ``note`` is what users of
+    such rows must be told.
+    """
 
     accepted: Mapping[str, pl.DataFrame]
     rejects: pl.DataFrame
     read: Mapping[str, int]
+    found: str = ""
+    ignored: Mapping[str, int] = field(default_factory=dict)
+    note: str | None = None
 
 
 @dataclass(slots=True)
@@ -151,7 +137,7 @@ def _wanted(file: _File, sniffed: Sniffed, fallback: str) -> Wanted:
     if options.columns:
         kind = options.kind or fallback
         # records need not all have the same fields: only what each of them needs is missed in the first ones
-        needed = set(options.columns) if sniffed.content in ("csv", "parquet") else {*_NEEDED[kind], "group_id"}
+        needed = set(options.columns) if sniffed.content in ("csv", "parquet") else {*KINDS[kind].needed, "group_id"}
         named = {theirs for ours, theirs in options.columns.items() if ours in needed}
         missing = sorted(named - set(fields))
         if missing and fields:
@@ -159,28 +145,41 @@ def _wanted(file: _File, sniffed: Sniffed, fallback: str) -> Wanted:
                 f"{file.path}: no column {', '.join(missing)}. Found: {', '.join(fields)[:400]}. "
                 'Name them as they stand there: columns={"ours": "theirs"}.'
             )
-        return Wanted(kind, columns=options.columns)
-    if options.format is not None:
-        return Wanted(options.format, forced=True, stem=file.path.name.split(".")[0])
-    known = sniffed.kind or (fallback if not fields and sniffed.content == "lines" else None)
-    if known is None:
+        return Wanted(plain.FORMAT, kind, columns=options.columns)
+    stem = file.path.name.split(".")[0]
+    form = sniffed.format
+    if options.format is not None and options.format in _NAMED:
+        form = _NAMED[options.format]
+    elif options.format is not None:
+        if form is snuba.FORMAT:
+            form = snuba.reading(options.format)
+        elif form is None or form.open is None:
+            form = plain.FORMAT
+        return Wanted(form, options.format, forced=True, stem=stem)
+    if form is None:
         # a response without a single row is no stranger
         if sniffed.content in ("lines", "array", "document") and not fields:
-            return Wanted(fallback)
+            return Wanted(plain.FORMAT, fallback)
         raise _unknown(file.path, fields)
-    return Wanted(known, stem=file.path.name.split(".")[0])
+    if form.open is None and sniffed.content in ("csv", "parquet"):
+        found = plain.kind_of(fields) if form is plain.FORMAT else next(iter(form.fields))
+        return Wanted(form, found or fallback, stem=stem)
+    return Wanted(form, fallback, stem=stem)
 
 
 def _table_columns(path: Path, kind: str, wanted: Wanted, fields: tuple[str, ...]) -> None:
     """A table says before its first row whether it has what a row of its kind needs."""
     named = wanted.columns or {}
     missing = []
-    for name in _NEEDED[kind]:
-        there = (named.get(name, name),) if wanted.columns is not None else ALIASES[kind][name]
-        if not set(there) & set(fields):
+    theirs = wanted.format.fields[kind]
+    for name in KINDS[kind].needed:
+        there = (named.get(name, name),) if wanted.columns is not None else theirs.get(name, ())
+        if there and not set(there) & set(fields):
             missing.append(name)
     keys = {named.get("group_id", "group_id"), named.get("fingerprint", "fingerprint")}
-    if kind in ("occurrences", "status_changes") and not keys & set(fields):
+    if wanted.columns is None:
+        keys = {*theirs.get("group_id", ()), *theirs.get("fingerprint", ()), *theirs.get("group_key", ())}
+    if "fingerprint" in plain.FIELDS[kind] and not keys & set(fields):
         missing.append("group_id")
     if missing:
         raise ExportError(
@@ -189,8 +188,8 @@ def _table_columns(path: Path, kind: str, wanted: Wanted, fields: tuple[str, ...
         )
 
 
-def _batches(file: _File, fallback: str) -> Iterator[Batch]:
-    """The raw batches of a file."""
+def _batches(file: _File, fallback: str) -> Iterator[tuple[Format, Batch]]:
+    """The raw batches of a file, and the format it has."""
     container, stream = chunks(file.path, tell=file.tell)
     sniffed = sniff(file.path, stream)
     if sniffed.content == "parquet":
@@ -199,7 +198,8 @@ def _batches(file: _File, fallback: str) -> Iterator[Batch]:
     wanted = _wanted(file, sniffed, fallback)
     if sniffed.content == "csv":
         _table_columns(file.path, wanted.kind, wanted, sniffed.fields)
-        yield from tables.csv_batches(sniffed.stream, sniffed.fields, sniffed.separator, wanted, fast=file.fast)
+        for batch in tables.csv_batches(sniffed.stream, sniffed.fields, sniffed.separator, wanted, fast=file.fast):
+            yield wanted.format, batch
         return
     records = (
         pieces(sniffed.stream)
@@ -210,37 +210,27 @@ def _batches(file: _File, fallback: str) -> Iterator[Batch]:
     for piece in records:
         if piece.problem is not None:
             broken = [(piece.first + shift, piece.problem, piece.text.decode("utf-8", "replace"))]
-            yield Batch([], broken, lambda numbers: [None for _ in numbers])
+            yield wanted.format, Batch([], broken, lambda numbers: [None for _ in numbers])
             continue
         following = piece.first + shift
         for batch, after in parse(piece, wanted, first=following, fast=file.fast):
-            yield batch
+            yield wanted.format, batch
             following = after
         shift = following - (piece.first + piece.text.count(b"\n") + 1)
 
 
-def _parquet(file: _File, container: str, sniffed: Sniffed, fallback: str) -> Iterator[Batch]:
+def _parquet(file: _File, container: str, sniffed: Sniffed, fallback: str) -> Iterator[tuple[Format, Batch]]:
     path = file.path if container == "plain" else tables.spooled(sniffed.stream, file.path)
     try:
         fields = tables.parquet_fields(path, file.path)
         names = tuple(fields)
-        wanted = _wanted(file, Sniffed("parquet", kind_of(names), names, iter(())), fallback)
+        wanted = _wanted(file, Sniffed("parquet", table_format_of(names), names, iter(())), fallback)
         _table_columns(file.path, wanted.kind, wanted, names)
-        yield from tables.parquet_batches(path, file.path, fields, wanted)
+        for batch in tables.parquet_batches(path, file.path, fields, wanted):
+            yield wanted.format, batch
     finally:
         if path != file.path:
             path.unlink()
-
-
-def _accept(file: _File, kind: str, raw: pl.DataFrame) -> tuple[pl.DataFrame, list[pl.Series | None]]:
-    mapped = "group_id" in (file.options.columns or {})
-    if kind == "occurrences":
-        return occurrences.accept(raw, digest=lambda: file.digest, mapped_groups=mapped)
-    if kind == "hourly_counts":
-        return hourly.accept(raw, mapped_groups=mapped)
-    if kind == "status_changes":
-        return status.accept(raw, mapped_groups=mapped)
-    return escalations.accept(raw, provenance=file.options.provenance, mapped_groups=mapped)
 
 
 def read_file(
@@ -268,18 +258,34 @@ def read_file(
 
 def _parts(file: _File, fallback: str) -> Iterator[Part]:
     options, source = file.options, told(file.path)
-    for batch in _batches(file, fallback):
+    given = Given(lambda: file.digest, "group_id" in (options.columns or {}), options.provenance)
+    seen = fallback
+    for form, batch in _batches(file, fallback):
+        name, note = form.name, form.note
+        seen = batch.rows[0][0] if batch.rows else seen
         for kind, rows in batch.rows:
             # rejects take much memory: so many rows at a time
             for raw in rows.iter_slices(tables.ROWS):
-                frame, problems = _accept(file, kind, raw)
+                frame, problems = KINDS[kind].accept(raw, given)
+                if "problem" in raw.columns:
+                    problems = _refused_first(raw["problem"], problems)
                 good, bad = split(frame.with_columns(raw["row"]), problems, raw["row"], source, batch.texts)
-                yield Part({kind: good} if good.height else {}, bad.with_columns(kind=pl.lit(kind)), {kind: raw.height})
+                bad = bad.with_columns(kind=pl.lit(kind))
+                yield Part({kind: good} if good.height else {}, bad, {kind: raw.height}, name, note=note)
         if batch.broken:
             # what cannot be read is counted with the kind its file would have had
-            kind = options.kind or (batch.rows[0][0] if batch.rows else fallback)
+            kind = options.kind or (batch.rows[0][0] if batch.rows else seen)
             broken = _refuse_broken(source, batch.broken)
-            yield Part({}, broken.with_columns(kind=pl.lit(kind)), {kind: broken.height})
+            yield Part({}, broken.with_columns(kind=pl.lit(kind)), {kind: broken.height}, name)
+        if batch.ignored:
+            yield Part({}, pl.DataFrame(schema={**REJECTS, "kind": pl.String}), {}, name, batch.ignored)
+
+
+def _refused_first(refused: pl.Series, problems: list[pl.Series | None]) -> list[pl.Series | None]:
+    """A row that its format refuses has that reason only: its values were not looked for."""
+    fine = refused.is_null()
+    rest = [pl.select(pl.when(fine).then(problem))[:, 0] for problem in problems if problem is not None]
+    return [refused, *rest]
 
 
 def _refuse_broken(source: str, broken: Sequence[tuple[int, str, str | None]]) -> pl.DataFrame:
@@ -308,11 +314,10 @@ def merge(kind: str, frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, i
 
     Of equal rows the first stays. Rows of one key that contradict each other are all rejected: none is better.
     """
-    if kind in ("occurrences", "status_changes"):
-        single = frame.unique(list(UNIQUE[kind]), keep="first", maintain_order=True)
+    key, told = list(KINDS[kind].unique), list(KINDS[kind].told)
+    if not told:
+        single = frame.unique(key, keep="first", maintain_order=True)
         return single, pl.DataFrame(schema=REJECTS), frame.height - single.height
-    key = list(UNIQUE[kind])
-    told = list(TOLD[kind])
     single = frame.unique([*key, *told], keep="first", maintain_order=True)
     clash = single.filter(pl.struct(key).is_duplicated()).select(key).unique() if single.height else single.select(key)
     if not clash.height:
@@ -321,7 +326,7 @@ def merge(kind: str, frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, i
     single = single.join(clash, on=key, how="anti", maintain_order="left")
     shown = words_of(told)
     both = bad.group_by(key).agg(shown.unique().sort().str.join(" and ").alias("both"))
-    what = "this group and hour" if kind == "hourly_counts" else "this group and start"
+    what = {"hourly_counts": "this group and hour", "escalations": "this group and start"}.get(kind, "this group")
     rejects = bad.join(both, on=key, how="left", maintain_order="left").select(
         pl.col("file").alias("source"),
         "row",
@@ -371,7 +376,7 @@ def read(
                 frames.append(part.accepted[kind].with_columns(pl.lit(told(path)).alias("file")))
     tally.other = sum(others.values())
     bad = pl.concat([reject.drop("kind") for reject in rejects]) if rejects else pl.DataFrame(schema=REJECTS)
-    good = empty(CONTRACTS[kind])
+    good = empty(KINDS[kind].contract)
     if frames:
         merged, clashes, tally.duplicates = merge(kind, pl.concat(frames))
         good = merged.select(good.columns)
@@ -384,9 +389,9 @@ def read(
             raise ExportError(f"{source}: no {kind} in it, but {found}. Read them with read_{first}.")
         if skipped and len(skipped) == len(files):
             raise ExportError(f"{source}: none of {len(files)} files is an export; the first: {skipped[0][1]}")
-    return check(good, CONTRACTS[kind]), check(bad, "Rejects"), tally, skipped
+    return check(good, KINDS[kind].contract), check(bad, "Rejects"), tally, skipped
 
 
 def _refuse_daily(path: Path, frames: list[pl.DataFrame]) -> None:
-    if frames and hourly.is_daily(pl.concat(frames)["hour"]):
-        raise ExportError(f"{path}: {hourly.DAILY}.")
+    if frames and hourly_counts.is_daily(pl.concat(frames)["hour"]):
+        raise ExportError(f"{path}: {hourly_counts.DAILY}.")

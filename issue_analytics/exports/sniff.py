@@ -4,58 +4,16 @@ import csv
 import io
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Final
 
 from issue_analytics.errors import ExportError
+from issue_analytics.exports.formats import Format, format_of, is_message, records_in, table_format_of
 from issue_analytics.exports.lines import MAX_RECORD, documents, pieces
 
-__all__ = ["ALIASES", "KINDS", "Sniffed", "Unknown", "kind_of", "sniff", "wraps"]
-
-KINDS: Final = ("occurrences", "hourly_counts", "status_changes", "escalations")
-
-ALIASES: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
-    "occurrences": {
-        "occurrence_id": ("occurrence_id", "id"),
-        "event_id": ("event_id",),
-        "project_id": ("project_id",),
-        "group_id": ("group_id",),
-        "type": ("type",),
-        "fingerprint": ("fingerprint",),
-        "title": ("title", "issue_title"),
-        "level": ("level",),
-        "detected_at": ("detected_at", "detection_time"),
-        "received_at": ("received_at",),
-    },
-    "hourly_counts": {
-        "project_id": ("project_id",),
-        "group_id": ("group_id",),
-        "hour": ("hour", "hourBucket"),
-        "count": ("count", "count()"),
-    },
-    "status_changes": {
-        "project_id": ("project_id",),
-        "group_id": ("group_id",),
-        "at": ("at", "update_date"),
-        "kind": ("kind",),
-        "cause": ("cause",),
-        "forecast": ("forecast",),
-        "source": ("source",),
-        "fingerprint": ("fingerprint",),
-        "new_status": ("new_status",),
-        "new_substatus": ("new_substatus",),
-    },
-    "escalations": {
-        "project_id": ("project_id",),
-        "group_id": ("group_id",),
-        "escalated_at": ("escalated_at",),
-        "ended_at": ("ended_at",),
-        "provenance": ("provenance",),
-    },
-}
-"""Our column names, by kind of row, and the names exports have for them; the first that has a value counts."""
+__all__ = ["Sniffed", "Unknown", "sniff"]
 
 _MAGIC: Final = (
     (b"PK\x03\x04", "a zip archive (or a spreadsheet); unpack it, or save it as CSV"),
@@ -76,53 +34,21 @@ class Unknown(ExportError):  # noqa: N818 - internal, an ExportError to everybod
 class Sniffed:
     """What a file holds.
 
-    ``content`` is ``"lines"``, ``"array"``, ``"document"`` (JSON), ``"csv"`` or ``"parquet"``; ``kind`` is the kind of
-    its first record that is of a known kind, None where none was; ``fields`` are the fields of the first records;
+    ``content`` is ``"lines"``, ``"array"``, ``"document"`` (JSON), ``"csv"`` or ``"parquet"``; ``format`` is the format
+    of its first record that is of a known one, None where none was; ``fields`` are the fields of the first records;
     ``stream`` are all its bytes, for ``"parquet"`` too.
     """
 
     content: str
-    kind: str | None
+    format: Format | None
     fields: tuple[str, ...]
     stream: Iterator[bytes]
     separator: str = ","
 
 
-def kind_of(fields: Collection[str], payload_type: object = None) -> str | None:
-    """Return the kind of a record with these fields, or None.
-
-    >>> kind_of({"project_id", "group_id", "hourBucket", "count()"})
-    'hourly_counts'
-    >>> kind_of({"name", "value"}) is None
-    True
-    """
-    if payload_type == "status_change" or "new_status" in fields or "activity" in fields:
-        return "status_changes"
-    if "escalated_at" in fields:
-        return "escalations"
-    if not {"hour", "hourBucket"}.isdisjoint(fields) and not {"count", "count()"}.isdisjoint(fields):
-        return "hourly_counts"
-    if {"at", "kind"} <= set(fields) or {"type", "dateCreated", "data"} <= set(fields):
-        return "status_changes"
-    if not {"detected_at", "detection_time"}.isdisjoint(fields) or {"fingerprint", "issue_title"} <= set(fields):
-        return "occurrences"
-    return None
-
-
-def wraps(record: Mapping[str, Any]) -> bool:
-    """Whether the rows are in ``data``, as in the response to a query, and the record is none itself.
-
-    >>> wraps({"data": [{"hour": 1, "count": 2}]}), wraps({"data": [1], "group_id": 1, "detected_at": 1767603600})
-    (True, False)
-    """
-    if not isinstance(record.get("data"), list) or "type" in record:
-        return False
-    return "meta" in record or kind_of(record, record.get("payload_type")) is None
-
-
-def _json_head(content: str, head: bytes) -> list[dict[str, Any]]:
+def _json_head(content: str, head: bytes) -> list[Any]:
     """The first records, as many as the head holds whole, at most 50."""
-    found: list[dict[str, Any]] = []
+    found: list[Any] = []
     seen = 0
     parts = pieces(iter([head])) if content == "lines" else documents(iter([head]), array=content == "array")
     for part in parts:
@@ -131,8 +57,7 @@ def _json_head(content: str, head: bytes) -> list[dict[str, Any]]:
                 value = json.loads(line)
             except (ValueError, RecursionError):
                 continue  # cut by the end of the head, or broken: the reader will say so with its number
-            inner = value["data"] if isinstance(value, dict) and wraps(value) else [value]
-            found += [record for record in inner if isinstance(record, dict)]
+            found += records_in(value)
             seen += 1
             if len(found) >= 50 or seen >= 10_000:
                 return found[:50]
@@ -148,15 +73,24 @@ def _json_content(head: bytes) -> str:
         except (ValueError, RecursionError):
             return False
 
+    if re.match(rb"\[\s*\[", head):
+        return "lines" if whole(head.split(b"\n")[0]) else "document"  # a series of points, or pages: read as one
     lines = [line for line in head.split(b"\n")[:50] if line.strip()]
     first = lines[0].strip()
     if first.startswith(b"{"):
         # the first line may be broken or too long; a later one that is an object and not indented tells as much
         alone = whole(first) or any(line[:1] == b"{" and whole(line) for line in lines[1:])
         return "lines" if alone or (len(lines) == 1 and len(first) > MAX_RECORD) else "document"
-    if len(lines) > 1 and whole(first):
+    if (len(lines) > 1 and whole(first)) or _is_message_line(first):
         return "lines"
-    return "array"
+    return "document" if re.match(rb'\[\s*[0-9]+\s*,\s*"', head) else "array"
+
+
+def _is_message_line(line: bytes) -> bool:
+    try:
+        return is_message(json.loads(line))
+    except (ValueError, RecursionError):
+        return False
 
 
 def _header(path: object, head: bytes) -> tuple[str, ...] | None:
@@ -177,7 +111,7 @@ def _header(path: object, head: bytes) -> tuple[str, ...] | None:
     names = next(csv.reader(io.StringIO(text), delimiter=separator), [])
     names = [name.strip() for name in names]
     if "" in names or len(set(names)) < len(names):
-        if kind_of(names) is None:
+        if table_format_of(tuple(names)) is None:
             return None
         raise ExportError(f"{path}: the header has an empty or a repeated name: {', '.join(names)[:300]}.")
     return (separator, *names)
@@ -213,13 +147,13 @@ def sniff(path: object, stream: Iterator[bytes]) -> Sniffed:
     if body[:1] in b"{[":
         content = _json_content(body)
         records = _json_head(content, body)
-        kinds = (kind_of(record, record.get("payload_type")) for record in records)
-        fields = tuple(dict.fromkeys(str(name) for record in records for name in record))
-        return Sniffed(content, next((kind for kind in kinds if kind), None), fields, whole)
+        known = next(filter(None, map(format_of, records)), None)
+        fields = tuple(dict.fromkeys(str(name) for record in records if isinstance(record, dict) for name in record))
+        return Sniffed(content, known, fields, whole)
     body = re.sub(rb"\A(?:[^\S\n]*\n)+", b"", head)  # a tab in front of the header is an empty name
     header = _header(path, body)
     if header is None:
         what = "binary data" if b"\x00" in body[:4096] else "neither JSON nor a table with a header"
         raise Unknown(f"{path}: {what}. Known are JSON lines, JSON, CSV and Parquet; plain, gzip or Zstandard.")
     separator, *names = header
-    return Sniffed("csv", kind_of(names), tuple(names), chain([body], stream), separator)
+    return Sniffed("csv", table_format_of(tuple(names)), tuple(names), chain([body], stream), separator)

@@ -15,7 +15,6 @@ from issue_analytics.errors import ExportError
 from issue_analytics.exports.files import reason
 from issue_analytics.exports.jsonlines import Batch, Wanted, rename
 from issue_analytics.exports.lines import MAX_RECORD, TOO_LONG, pieces
-from issue_analytics.exports.sniff import ALIASES
 from issue_analytics.exports.values import text
 
 __all__ = ["csv_batches", "parquet_batches", "parquet_fields", "spooled"]
@@ -45,10 +44,19 @@ def _texts(frame: pl.DataFrame) -> Callable[[Sequence[int]], list[str | None]]:
 
 
 def _batch(frame: pl.DataFrame, wanted: Wanted, broken: Broken = ()) -> Batch:
-    known = {wanted.columns.get(name, name) if wanted.columns else name for name in ALIASES[wanted.kind]}
-    known |= {alias for aliases in ALIASES[wanted.kind].values() for alias in aliases} | {"row", "payload_type"}
-    small = frame.select(name for name in frame.columns if name in known)
-    return Batch([(wanted.kind, rename(small, wanted.kind, wanted.columns))], broken, _texts(small))
+    small = frame.select(name for name in frame.columns if name in {*_known(wanted), "row"})
+    rows = [(wanted.kind, rename(small, wanted, wanted.kind))]
+    adapt = wanted.format.adapt
+    if adapt is not None and wanted.columns is None:
+        rows = [part for kind, raw in rows for part in adapt(kind, raw)]
+    return Batch(rows, broken, _texts(small))
+
+
+def _known(wanted: Wanted) -> set[str]:
+    """Names of the columns that matter, as they stand in the table."""
+    fields = wanted.format.fields[wanted.kind]
+    ours = {wanted.columns.get(name, name) if wanted.columns else name for name in fields}
+    return ours | {alias for aliases in fields.values() for alias in aliases}
 
 
 def _rows(words: str, separator: str, *, final: bool) -> Iterator[tuple[int, list[str], str | None]]:
@@ -208,9 +216,7 @@ def parquet_batches(path: Path, name: object, fields: Mapping[str, pl.DataType],
     Raises:
         ExportError: the file is damaged.
     """
-    known = {wanted.columns.get(ours, ours) if wanted.columns else ours for ours in ALIASES[wanted.kind]}
-    if wanted.columns is None:
-        known |= {alias for aliases in ALIASES[wanted.kind].values() for alias in aliases} | {"payload_type", "event"}
+    known = _known(wanted) | ({"event"} if wanted.columns is None else set())
     chosen = [field for field in fields if field in known]
     first = 1
     try:

@@ -1,29 +1,26 @@
 """Occurrences: records of the issue platform, stored or from its topic, and any table of events."""
 
-from collections.abc import Callable
-
 import polars as pl
 
-from issue_analytics.exports.quarantine import column, groups, known_project, signatures, when
+from issue_analytics.exports.quarantine import Given, column, groups, known_project, signatures, when
 from issue_analytics.exports.values import fingerprints, integers, text, times, uuids
 
 __all__ = ["accept"]
 
 
-def accept(
-    raw: pl.DataFrame, *, digest: Callable[[], str], mapped_groups: bool = False
-) -> tuple[pl.DataFrame, list[pl.Series | None]]:
+def accept(raw: pl.DataFrame, given: Given) -> tuple[pl.DataFrame, list[pl.Series | None]]:
     """Read raw occurrences into the columns of ``Occurrences``, and each row's problems.
 
-    A row without an id gets one made of ``digest()``, the hash of the file, and the row number: the same file gives the
-    same ids. ``mapped_groups`` says that ``group_id`` was named by the user and may be text. A type that is no whole
-    number, and a ``received_at`` that is no time, are null: they decide nothing.
+    A row without an id gets one made of the hash of the file and the row number: the same file gives the same ids.
+    A type that is no whole number, and a ``received_at`` that is no time, are null: they decide nothing. Where a format
+    groups by more than the first part of a fingerprint, ``group_key`` is the text that stands for the group.
     """
     project, project_problem = known_project(raw)
     prints = fingerprints(column(raw, "fingerprint"))
-    group, group_problem = groups(raw, project, prints.list.first(), mapped=mapped_groups)
+    first_part = prints.list.first() if "group_key" not in raw.columns else text(raw["group_key"])
+    group, group_problem = groups(raw, project, first_part, mapped=given.mapped_groups)
     title = text(column(raw, "title"))
-    if mapped_groups:
+    if given.mapped_groups:
         numbers, words = signatures(column(raw, "group_id"))
         named = numbers.is_null() & words.is_not_null()
         if named.any():
@@ -37,7 +34,7 @@ def accept(
             title, prints = frame["title"], frame["prints"]
     ids = uuids(column(raw, "occurrence_id"))
     if ids.has_nulls():
-        ids = raw.select(pl.coalesce(ids, pl.format(f"{digest()}-{{}}", "row")).alias("ids"))["ids"]
+        ids = raw.select(pl.coalesce(ids, pl.format(f"{given.digest()}-{{}}", "row")).alias("ids"))["ids"]
     at, at_problem = times(column(raw, "detected_at"), "detected_at")
     payload = text(column(raw, "payload_type"))
     unknown = when(

@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from issue_analytics.exports.quarantine import column, groups, known_project, when
+from issue_analytics.exports.quarantine import Given, column, groups, known_project, when
 from issue_analytics.exports.values import integers, nothing, times
 
 __all__ = ["DAILY", "MOST", "accept", "is_daily"]
@@ -16,10 +16,10 @@ DAILY = (
 )
 
 
-def accept(raw: pl.DataFrame, *, mapped_groups: bool = False) -> tuple[pl.DataFrame, list[pl.Series | None]]:
+def accept(raw: pl.DataFrame, given: Given) -> tuple[pl.DataFrame, list[pl.Series | None]]:
     """Read raw counts into the columns of ``HourlyCounts``, and each row's problems."""
     project, project_problem = known_project(raw)
-    group, group_problem = groups(raw, project, nothing(raw.height, pl.String), mapped=mapped_groups)
+    group, group_problem = groups(raw, project, nothing(raw.height, pl.String), mapped=given.mapped_groups)
     hour, hour_problem = times(column(raw, "hour"), "hour")
     inside = when(hour != hour.dt.truncate("1h"), "hour: inside an hour (UTC); hourly counts need the start of an hour")
     count, count_problem = integers(column(raw, "count"), "count")
