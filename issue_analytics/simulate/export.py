@@ -30,7 +30,7 @@ def write_files(folder: Path, sim: "Simulation", formats: Iterable[str], *, prog
             bar = tqdm(contents, desc="write", unit="file", delay=2, leave=False, disable=progress is False)
             for name, content in bar:
                 done.append(_put(folder / name, content))  # if one fails, those before are unlinked
-            _refuse_leftovers(folder, {path.name for _, path in done})
+            _refuse_leftovers(folder, {path for _, path in done})
             for temporary, path in done:
                 temporary.replace(path)
         finally:
@@ -51,24 +51,28 @@ def _planted_csv(escalations: pl.DataFrame) -> bytes:
     return escalations.write_csv(datetime_format="%Y-%m-%dT%H:%M:%SZ").encode()
 
 
-def _refuse_leftovers(folder: Path, written: set[str]) -> None:
-    """Raise if numbered files of a larger simulation would stay beside those of this one."""
+def _refuse_leftovers(folder: Path, written: set[Path]) -> None:
+    """Raise if files of another simulation would stay among those of this one: numbered ones, or named after issues."""
     numbered = re.compile(r"(.*-)\d+(\..*)")
-    families = {found.groups() for name in written if (found := numbered.fullmatch(name))}
+    families = {found.groups() for path in written if (found := numbered.fullmatch(path.name))}
     other = [
-        path.name
-        for path in sorted(folder.iterdir())
-        if path.name not in written and (found := numbered.fullmatch(path.name)) and found.groups() in families
+        path.relative_to(folder).as_posix()
+        for inside in sorted({folder, *(path.parent for path in written)})
+        for path in sorted(inside.iterdir())
+        if path not in written
+        and not path.name.startswith(".")  # our own, under their temporary names
+        and (inside != folder or ((found := numbered.fullmatch(path.name)) and found.groups() in families))
     ]
     if other:
         raise DatasetError(
-            f"{folder}: holds {', '.join(other)} of a larger simulation; the two would be read as one. "
+            f"{folder}: holds {', '.join(other)} of another or a larger simulation; the two would be read as one. "
             "Choose an empty folder, or remove them."
         )
 
 
 def _put(path: Path, content: bytes) -> tuple[Path, Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    path.parent.mkdir(exist_ok=True)
     try:
         with temporary.open("wb") as file:
             if path.suffix == ".gz":

@@ -1,8 +1,9 @@
 """Simulated exports, one module a format: each turns a simulation into the files that a tracker would have given.
 
-A writer is ``write(sim) -> Iterator[tuple[str, bytes]]``: file names (no folder, and none that another format has) and
-contents. Content of a name that ends in ``.gz`` is packed by :mod:`issue_analytics.simulate.export`, which also sees to
-it that a file is there whole or not at all. Lines are built by polars expressions, not by a loop over occurrences.
+A writer is ``write(sim) -> Iterator[tuple[str, bytes]]``: file names that no other format has, and contents. Files that
+are named after issues lie in a folder of their format. Content of a name that ends in ``.gz`` is packed by
+:mod:`issue_analytics.simulate.export`, which also sees to it that a file is there whole or not at all. Lines are built
+by polars expressions, not by a loop over occurrences.
 
 To add a format: a module of its name in this folder, and a line in :data:`FORMATS`.
 """
@@ -33,7 +34,8 @@ FORMATS: Final = {
     "clickhouse_search_issues": "rows of the ClickHouse table search_issues",
     # the REST API
     "issues": "issues retrieved one by one, with activities",
-    "issue_lists": "pages of the issue list with stats; retrieved issues with expand=forecast",
+    "issue_list": "pages of the issue list with hourly stats; retrieved issues with expand=forecast",
+    "issue_list_daily": "the issue list with daily stats, which is of no use here and refused",
     "issue_events": "pages of the events of an issue",
     "activities": "the activities of an issue, 100 at most",
     "group_stats": "the stats of an issue",

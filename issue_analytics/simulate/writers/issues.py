@@ -52,8 +52,8 @@ def _issue_lines(occurrences: pl.DataFrame, groups: pl.DataFrame, activities: pl
 def issue_fields(issues: pl.DataFrame) -> pl.DataFrame:
     """What the REST API says of an issue itself.
 
-    ``issues`` are rows of :attr:`Simulation.groups` with the time of their ``last`` occurrence and their ``count``, null
-    where there was none.
+    ``issues`` are rows of :attr:`Simulation.groups` with the time of their ``last`` occurrence and their ``count``,
+    null where there was none.
     """
     category = {kind.id: kind.category for kind in TYPES}
     project = pl.format("project-{}", "project_id")
