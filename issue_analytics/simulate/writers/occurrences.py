@@ -15,41 +15,39 @@ from issue_analytics.simulate.writers.lines import pack, parts
 if TYPE_CHECKING:
     from issue_analytics.simulate import Simulation
 
-__all__ = ["write"]
+__all__ = ["stored", "write"]
 
 
 def write(sim: "Simulation") -> Iterator[tuple[str, bytes]]:
     """Yield ``occurrences-000.jsonl.gz`` …, in the order of time, 200,000 records to a file."""
-    records = _records(sim.groups)
+    record = pl.struct(*stored(), payload_type=pl.lit("occurrence"), group_id="group_id")
+    records = sim.groups.select(*KEY, rest=record.struct.json_encode().str.slice(1))
     for number, part in parts(sim.occurrences):
-        yield f"occurrences-{number:03}.jsonl.gz", pack(_occurrence_lines(part, records))
+        yield f"occurrences-{number:03}.jsonl.gz", pack(_lines(part, records))
 
 
-def _records(groups: pl.DataFrame) -> pl.DataFrame:
-    """What the occurrence records of a group have in common, as JSON without the opening brace."""
-    shared = groups.select(
-        "project_id",
-        "fingerprint",
-        issue_title="title",
-        subtitle="subtitle",
-        resource_id=pl.lit(None, dtype=pl.String),
-        evidence_data=pl.struct(detector=pl.col("issue_type"), transaction=pl.col("culprit")),
-        evidence_display=pl.concat_list(
+def stored() -> list[pl.Expr]:
+    """What the stored records of a group's occurrences have in common, from the group's columns."""
+    return [
+        pl.col("project_id"),
+        pl.col("fingerprint"),
+        pl.col("title").alias("issue_title"),
+        pl.col("subtitle"),
+        pl.lit(None, dtype=pl.String).alias("resource_id"),
+        pl.struct(detector=pl.col("issue_type"), transaction=pl.col("culprit")).alias("evidence_data"),
+        pl.concat_list(
             pl.struct(name=pl.lit("Transaction"), value=pl.col("culprit"), important=pl.lit(value=True)),
             pl.struct(name=pl.lit("Detector"), value=pl.col("issue_type"), important=pl.lit(value=False)),
-        ),
-        type="type",
-        level="level",
-        culprit="culprit",
-        initial_issue_priority="initial_priority",
-        assignee=pl.lit(None, dtype=pl.String),
-        payload_type=pl.lit("occurrence"),
-        group_id="group_id",
-    )
-    return groups.select(KEY).with_columns(rest=shared.to_struct("record").struct.json_encode().str.slice(1))
+        ).alias("evidence_display"),
+        pl.col("type"),
+        pl.col("level"),
+        pl.col("culprit"),
+        pl.col("initial_priority").alias("initial_issue_priority"),
+        pl.lit(None, dtype=pl.String).alias("assignee"),
+    ]
 
 
-def _occurrence_lines(occurrences: pl.DataFrame, records: pl.DataFrame) -> pl.Series:
+def _lines(occurrences: pl.DataFrame, records: pl.DataFrame) -> pl.Series:
     milliseconds = pl.col("detected_at").dt.epoch("ms")
     return (
         occurrences.join(records, on=KEY, how="left", maintain_order="left")
