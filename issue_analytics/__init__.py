@@ -27,6 +27,7 @@ from issue_analytics.errors import (
 from issue_analytics.exports import read_escalations, read_hourly_counts, read_occurrences, read_status_changes
 from issue_analytics.forecast import forecast
 from issue_analytics.formula import generate_issue_forecast
+from issue_analytics.issues import IssueEvidence, IssueOccurrence
 from issue_analytics.reporting import plot_limits, plot_summary, write_report
 from issue_analytics.simulate import Simulation, simulate
 from issue_analytics.thresholds import (
@@ -40,6 +41,9 @@ from issue_analytics.thresholds import (
 )
 
 __all__ = [  # noqa: RUF022 - in the order of the data's path
+    # records
+    "IssueOccurrence",
+    "IssueEvidence",
     # exports
     "read_occurrences",
     "read_hourly_counts",

@@ -22,7 +22,7 @@ class ExportError(IssueAnalyticsError):
 
 
 class FrameError(IssueAnalyticsError):
-    """A frame does not keep its contract: a column is missing, of another type, or holds impossible values."""
+    """A frame or a record breaks its contract: a column or field is missing, of another type, or holds nonsense."""
 
 
 class SettingsError(IssueAnalyticsError):

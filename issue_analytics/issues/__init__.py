@@ -1,0 +1,19 @@
+"""The tracker's own nouns: the record of an occurrence with its evidence, and the registry of group types.
+
+The half of the package that knows single issues. Everything else works on frames of many: a record gives its row with
+:meth:`IssueOccurrence.to_row`, and ``read_occurrences`` gives the same rows for a file of such records.
+"""
+
+from issue_analytics.issues.group_types import GROUP_TYPES, GroupCategory, GroupType, group_type, group_type_by_slug
+from issue_analytics.issues.records import IssueEvidence, IssueOccurrence, occurrences_by_event
+
+__all__ = [
+    "GROUP_TYPES",
+    "GroupCategory",
+    "GroupType",
+    "IssueEvidence",
+    "IssueOccurrence",
+    "group_type",
+    "group_type_by_slug",
+    "occurrences_by_event",
+]
