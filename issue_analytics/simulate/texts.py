@@ -7,44 +7,54 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["HOSTILE", "TYPES", "GroupType", "Wording", "fingerprint_of", "is_hostile", "word"]
+from issue_analytics.issues import group_type
+
+__all__ = ["HOSTILE", "TYPES", "SimulatedType", "Wording", "fingerprint_of", "is_hostile", "word"]
 
 Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class GroupType:
-    """A group type as the tracker numbers it, and its share among simulated groups.
+class SimulatedType:
+    """A group type as simulated groups have it; what the tracker itself says of it is in the registry.
 
     Args:
         id: the type id in occurrence records.
-        slug: its name in the REST API.
-        category: its category there.
-        priority: 25 low, 50 medium, 75 high.
-        level: level of its occurrences.
-        escalates: whether limits are made for it at all.
+        level: level of its occurrences; errors have levels of several kinds.
         share: weight among simulated groups.
         titles: templates; ``{place}`` and ``{thing}`` are filled in.
     """
 
     id: int
-    slug: str
-    category: str
-    priority: int
     level: str
-    escalates: bool
     share: float
     titles: tuple[str, ...]
 
+    @property
+    def slug(self) -> str | None:
+        """Its name in the REST API."""
+        return group_type(self.id).slug
+
+    @property
+    def category(self) -> str | None:
+        """Its category there."""
+        return group_type(self.id).category
+
+    @property
+    def priority(self) -> int | None:
+        """25 low, 50 medium, 75 high."""
+        return group_type(self.id).default_priority
+
+    @property
+    def escalates(self) -> bool | None:
+        """Whether limits are made for it at all."""
+        return group_type(self.id).escalates
+
 
 TYPES: Final = (
-    GroupType(
+    SimulatedType(
         1,
         "error",
-        "error",
-        50,
-        "error",
-        True,
         0.62,
         (
             "KeyError: '{thing}'",
@@ -59,21 +69,17 @@ TYPES: Final = (
             "OperationalError: deadlock detected while updating {thing}",
         ),
     ),
-    GroupType(1001, "performance_slow_db_query", "db_query", 25, "info", True, 0.05, ("Slow DB Query",)),
-    GroupType(1006, "performance_n_plus_one_db_queries", "db_query", 25, "info", True, 0.08, ("N+1 Query",)),
-    GroupType(
-        1007, "performance_consecutive_db_queries", "db_query", 25, "info", True, 0.02, ("Consecutive DB Queries",)
-    ),
-    GroupType(1009, "performance_consecutive_http", "http_client", 25, "info", True, 0.04, ("Consecutive HTTP",)),
-    GroupType(1010, "performance_n_plus_one_api_calls", "http_client", 25, "info", True, 0.05, ("N+1 API Call",)),
-    GroupType(1015, "performance_large_http_payload", "http_client", 25, "info", True, 0.03, ("Large HTTP payload",)),
-    GroupType(2007, "profile_regex_main_thread", "mobile", 25, "info", True, 0.02, ("Regex on Main Thread",)),
-    GroupType(4001, "monitor_check_in_failure", "outage", 75, "error", True, 0.04, ("Monitor failure: {thing}",)),
-    GroupType(5002, "replay_click_rage", "frontend", 50, "error", True, 0.02, ("Rage Click",)),
-    GroupType(6001, "feedback", "feedback", 50, "info", False, 0.02, ("User Feedback",)),
-    GroupType(
-        7001, "uptime_domain_failure", "outage", 75, "error", False, 0.01, ("Downtime detected for {thing}.example",)
-    ),
+    SimulatedType(1001, "info", 0.05, ("Slow DB Query",)),
+    SimulatedType(1006, "info", 0.08, ("N+1 Query",)),
+    SimulatedType(1007, "info", 0.02, ("Consecutive DB Queries",)),
+    SimulatedType(1009, "info", 0.04, ("Consecutive HTTP",)),
+    SimulatedType(1010, "info", 0.05, ("N+1 API Call",)),
+    SimulatedType(1015, "info", 0.03, ("Large HTTP payload",)),
+    SimulatedType(2007, "info", 0.02, ("Regex on Main Thread",)),
+    SimulatedType(4001, "error", 0.04, ("Monitor failure: {thing}",)),
+    SimulatedType(5002, "error", 0.02, ("Rage Click",)),
+    SimulatedType(6001, "info", 0.02, ("User Feedback",)),
+    SimulatedType(7001, "error", 0.01, ("Downtime detected for {thing}.example",)),
 )
 """The types that simulated groups have; mostly errors and performance problems."""
 
