@@ -118,16 +118,26 @@ def simulate(
     groups: Annotated[int, typer.Option(min=1, help="Issues to simulate.")] = 2000,
     days: Annotated[int, typer.Option(min=8, help="Days to simulate.")] = 56,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same bytes.")] = 1,
+    format_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--format", help="What the files look like; repeat, or say all. [default: occurrences and issues]"
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Write exports with planted escalations.
 
     The files are as a tracker could have written them; planted.csv says when each planted escalation began and ended.
+    Several formats tell of the same occurrences. Formats: data/README.md.
     """
     from issue_analytics.simulate import simulate as make
+    from issue_analytics.simulate.writers import DEFAULT, FORMATS, chosen
 
+    # before simulating: a misspelt format is told at once
+    formats = chosen(FORMATS if format_ and "all" in format_ else format_ or DEFAULT)
     simulation = make(groups=groups, days=days, seed=seed)
-    files = simulation.write(out, progress=False if as_json else None)
+    files = simulation.write(out, formats=formats, progress=False if as_json else None)
     found = {
         "occurrences": simulation.occurrences.height,
         "status_changes": simulation.status_changes.height,
