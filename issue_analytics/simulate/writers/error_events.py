@@ -56,10 +56,12 @@ def write(sim: "Simulation") -> Iterator[tuple[str, bytes]]:
     # what stands before the first ": " of a title is the exception's type
     cut = pl.col("title").str.splitn(": ", 2).struct
     exception = pl.struct(type=cut.field("field_0"), value=cut.field("field_1").fill_null(""))
-    groups = sim.groups.with_columns(tags=tags(sim.groups), exception=exception)
+    groups = sim.groups.with_columns(
+        tags=tags(sim.groups), metadata=exception, exception=pl.struct(values=pl.concat_list(exception))
+    )
     last = max(0, events.height - 1) // RECORDS_PER_FILE
     for number, part in parts(events):
-        lines = pack(_messages(about_groups(part, groups, "culprit", "first_seen", "tags", "exception")))
+        lines = pack(_messages(about_groups(part, groups, "culprit", "first_seen", "tags", "metadata", "exception")))
         if number == last:
             lines += b"".join(json.dumps(message).encode() + b"\n" for message in _changes(sim, events))
         yield f"error_events-{number:03}.jsonl.gz", lines
@@ -87,8 +89,8 @@ def _messages(rows: pl.DataFrame) -> pl.Series:
             timestamp=epoch(pl.col("detected_at")),
             received=epoch(received()),
             tags="tags",
-            exception=pl.struct(values=pl.concat_list("exception")),
-            metadata="exception",
+            exception="exception",
+            metadata="metadata",
             culprit="culprit",
             title="title",
             location=pl.lit(None, dtype=pl.String),

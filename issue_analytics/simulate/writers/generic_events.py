@@ -35,10 +35,10 @@ __all__ = ["group_information", "write"]
 
 def write(sim: "Simulation") -> Iterator[tuple[str, bytes]]:
     """Yield ``generic_events-000.jsonl.gz`` …, in the order of time, 200,000 messages to a file."""
-    groups = sim.groups.with_columns(tags=tags(sim.groups))
-    columns = ("issue_type", "subtitle", "culprit", "initial_priority", "first_seen", "tags")
+    groups = sim.groups.with_columns(tags=tags(sim.groups), record=pl.struct(stored()))
     for number, part in parts(sim.occurrences.filter(pl.col("type") != ERROR)):
-        yield f"generic_events-{number:03}.jsonl.gz", pack(_messages(about_groups(part, groups, *columns)))
+        rows = about_groups(part, groups, "culprit", "first_seen", "tags", "record")
+        yield f"generic_events-{number:03}.jsonl.gz", pack(_messages(rows))
 
 
 def tags(groups: pl.DataFrame) -> pl.Series:
@@ -91,8 +91,10 @@ def _messages(rows: pl.DataFrame) -> pl.Series:
         primary_hash=pl.col("fingerprint").list.first(),
         retention_days=pl.lit(RETENTION_DAYS),
         occurrence_id="occurrence_id",
-        occurrence_data=pl.struct(
-            *stored(), id="occurrence_id", event_id="event_id", detection_time=epoch(pl.col("detected_at"))
+        occurrence_data=pl.col("record").struct.with_fields(
+            pl.col("occurrence_id").alias("id"),
+            pl.col("event_id"),
+            epoch(pl.col("detected_at")).alias("detection_time"),
         ),
     )
     return rows.select(
