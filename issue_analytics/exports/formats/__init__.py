@@ -2,13 +2,31 @@
 
 from typing import Any, Final
 
-from issue_analytics.exports.formats import activities, plain, snuba
+from issue_analytics.exports.formats import (
+    activities,
+    envelopes,
+    events_stats,
+    events_timeseries,
+    group_stats,
+    issue_events,
+    issues,
+    plain,
+    sdk_events,
+    snuba,
+)
 from issue_analytics.exports.formats.form import Format, is_message, records_in
 
 __all__ = ["FORMATS", "TABLES", "Format", "format_of", "is_message", "records_in", "table_format_of"]
 
 FORMATS: Final[tuple[Format, ...]] = (
+    issue_events.FORMAT,
+    issues.FORMAT,
     activities.FORMAT,
+    events_timeseries.FORMAT,
+    events_stats.FORMAT,
+    group_stats.FORMAT,
+    envelopes.FORMAT,
+    sdk_events.FORMAT,
     snuba.FORMAT,
     plain.FORMAT,
 )

@@ -3,7 +3,7 @@
 import polars as pl
 
 from issue_analytics.exports.quarantine import Given, column, groups, known_project, when
-from issue_analytics.exports.values import integers, nothing, times
+from issue_analytics.exports.values import integers, text, times
 
 __all__ = ["DAILY", "MOST", "accept", "is_daily"]
 
@@ -17,9 +17,12 @@ DAILY = (
 
 
 def accept(raw: pl.DataFrame, given: Given) -> tuple[pl.DataFrame, list[pl.Series | None]]:
-    """Read raw counts into the columns of ``HourlyCounts``, and each row's problems."""
+    """Read raw counts into the columns of ``HourlyCounts``, and each row's problems.
+
+    Where an export names a group by a text only, such as a short id, ``group_key`` is that text.
+    """
     project, project_problem = known_project(raw)
-    group, group_problem = groups(raw, project, nothing(raw.height, pl.String), mapped=given.mapped_groups)
+    group, group_problem = groups(raw, project, text(column(raw, "group_key")), mapped=given.mapped_groups)
     hour, hour_problem = times(column(raw, "hour"), "hour")
     inside = when(hour != hour.dt.truncate("1h"), "hour: inside an hour (UTC); hourly counts need the start of an hour")
     count, count_problem = integers(column(raw, "count"), "count")
