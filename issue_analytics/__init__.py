@@ -15,6 +15,7 @@ from issue_analytics.backtest import (
     write_run,
 )
 from issue_analytics.counts import hourly_counts
+from issue_analytics.coverage import Coverage, coverage
 from issue_analytics.dataset import Dataset, import_export, open_dataset
 from issue_analytics.detection import detect
 from issue_analytics.errors import (
@@ -28,7 +29,7 @@ from issue_analytics.exports import read_escalations, read_hourly_counts, read_o
 from issue_analytics.forecast import forecast
 from issue_analytics.formula import generate_issue_forecast
 from issue_analytics.issues import IssueEvidence, IssueOccurrence
-from issue_analytics.reporting import plot_limits, plot_summary, write_report
+from issue_analytics.reporting import plot_coverage, plot_limits, plot_summary, write_report
 from issue_analytics.simulate import Simulation, simulate
 from issue_analytics.thresholds import (
     LOOSER,
@@ -53,6 +54,8 @@ __all__ = [  # noqa: RUF022 - in the order of the data's path
     "import_export",
     "open_dataset",
     "Dataset",
+    "coverage",
+    "Coverage",
     # counts
     "hourly_counts",
     # limits
@@ -78,6 +81,7 @@ __all__ = [  # noqa: RUF022 - in the order of the data's path
     "open_run",
     "Run",
     # pictures and reports
+    "plot_coverage",
     "plot_limits",
     "plot_summary",
     "write_report",

@@ -27,6 +27,9 @@ __all__ = ["Dataset", "import_export", "open_dataset"]
 
 _LOCK: Final = ".lock"
 
+ALTERING: Final = ("merged", "unmerged", "deleted")
+"""Kinds of status change after which a group's counts are no longer those the tracker acted on."""
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -85,6 +88,40 @@ class Dataset:
     def rejects(self) -> pl.LazyFrame:
         """One row is one input row that was not accepted (contract ``Rejects``)."""
         return self._scan("rejects")
+
+    @property
+    def occurrences_by_part(self) -> pl.LazyFrame:
+        """As :attr:`occurrences`, with ``part``: which imported file a row came from."""
+        parts = [
+            pl.scan_parquet(
+                [str(self.path / part) for part in source["parts"]["occurrences"]], glob=False
+            ).with_columns(part=pl.lit(number, pl.Int64))
+            for number, source in enumerate(self.manifest["sources"])
+            if source["parts"].get("occurrences")
+        ]
+        return pl.concat(parts) if parts else nothing("occurrences").lazy().with_columns(part=pl.lit(0, pl.Int64))
+
+    @property
+    def altered_groups(self) -> pl.LazyFrame:
+        """One row is a group whose events were merged, unmerged, moved or removed after the fact.
+
+        ``project_id``, ``group_id`` and ``why``, the kinds of what was recorded, sorted. Counts of such a group are not
+        those the tracker acted on, which is why backtests leave it out.
+        """
+        changes = self.status_changes.filter(pl.col("kind").is_in(ALTERING)).select(*KEY, "kind")
+        corrections = self.corrections.select(*KEY, "event_id", "kind")
+        by_event = (
+            corrections.filter(pl.col("group_id").is_null(), pl.col("event_id").is_not_null())
+            .drop("group_id")
+            .join(self.occurrences.select(*KEY, "event_id"), on=["project_id", "event_id"])
+        )
+        named = corrections.filter(pl.col("group_id").is_not_null())
+        return (
+            pl.concat([frame.select(*KEY, "kind") for frame in (changes, named, by_event)])
+            .group_by(KEY)
+            .agg(why=pl.col("kind").unique().sort())
+            .sort(KEY)
+        )
 
     @property
     def titles(self) -> pl.LazyFrame:

@@ -23,6 +23,7 @@ from issue_analytics.backtest import Matching, Policy, backtest
 from issue_analytics.backtest.scores import median_delay_hours
 from issue_analytics.detection import limit_in_force
 from issue_analytics.errors import FrameError, SettingsError
+from issue_analytics.frames import KEY
 from issue_analytics.thresholds import STANDARD, TIGHTER, ThresholdVariables
 
 SENSITIVE = ThresholdVariables(
@@ -398,3 +399,28 @@ def test_a_limit_does_not_lapse_before_its_next_refresh():
         assert result.groups["days_none"].item() == 0
         hours = result.exposure.select((pl.col("end") - pl.col("start")).dt.total_hours()).item()
         assert limit_in_force(result.counts.lazy(), result.limits.lazy()).collect()["limit"].count() == hours
+
+
+def test_groups_left_out_are_as_if_they_had_never_been():
+    rng = np.random.default_rng(5)
+    counts = random_counts(rng, hours=500)
+    escalations = random_escalations(rng, counts)
+    keys = counts.select(KEY).unique().sort(KEY)
+    out = keys.head(2)
+    without = [frame.join(out, on=KEY, how="anti") for frame in (counts, escalations)]
+    result, expected = backtest(counts, escalations, leave_out=out.lazy()), backtest(*without)
+    for name in ("counts", "escalations", "exposure", "limits", "alerts", "matches", "groups"):
+        assert_frame_equal(getattr(result, name), getattr(expected, name))
+    assert_frame_equal(result.left_out, out)
+    assert expected.left_out.is_empty()
+    # a group without counts was not left out: it was never there
+    other = pl.DataFrame({"project_id": [99], "group_id": [99]})
+    assert backtest(counts, escalations, leave_out=other).left_out.is_empty()
+    exposure = backtest(counts, escalations).exposure
+    assert (
+        backtest(counts, escalations, exposure=exposure, leave_out=out)
+        .exposure.join(out, on=KEY, how="semi")
+        .is_empty()
+    )
+    with pytest.raises(FrameError, match="leave_out: no column project_id"):
+        backtest(counts, leave_out=pl.DataFrame({"group_id": [1]}))

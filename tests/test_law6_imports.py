@@ -10,8 +10,8 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "issue_analytics"
 
 PATH = (
-    "errors", "frames", "schemas", "thresholds", "counts", "issues", "exports", "dataset", "formula", "kernel",
-    "forecast", "detection", "simulate", "backtest", "reporting", "cli",
+    "errors", "frames", "schemas", "thresholds", "counts", "issues", "exports", "dataset", "coverage", "formula",
+    "kernel", "forecast", "detection", "simulate", "backtest", "reporting", "cli",
 )  # fmt: skip
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 

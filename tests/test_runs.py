@@ -16,7 +16,8 @@ def results():
     rng = np.random.default_rng(3)
     counts = random_counts(rng, hours=500)
     escalations = random_escalations(rng, counts)
-    how = {"policy": Policy(every="6h"), "buckets": "dense", "matching": Matching(lead_hours=2)}
+    how = {"policy": Policy(every="6h"), "buckets": "dense", "matching": Matching(lead_hours=2),
+           "leave_out": counts.select("project_id", "group_id").head(1)}  # fmt: skip
     return [backtest(counts, escalations, thresholds=setting, **how) for setting in (STANDARD, TIGHTER)]
 
 
@@ -27,10 +28,21 @@ def test_a_run_reads_back_as_it_was(results, tmp_path):
     for result, again in zip(results, run.results):
         for name in ("thresholds", "policy", "buckets", "matching", "labelled"):
             assert getattr(again, name) == getattr(result, name)
-        for name in ("counts", "exposure", "escalations", "limits", "crossings", "alerts", "matches", "groups"):
+        for name in (
+            "counts",
+            "exposure",
+            "escalations",
+            "left_out",
+            "limits",
+            "crossings",
+            "alerts",
+            "matches",
+            "groups",
+        ):
             assert_frame_equal(getattr(again, name), getattr(result, name))
         assert_frame_equal(again.summary(), result.summary())
     assert run.manifest["settings"][0]["summary"]["digest"] == STANDARD.digest
+    assert run.results[0].left_out.height == 1
 
 
 def test_a_run_that_is_there_is_kept_unless_told_otherwise(results, tmp_path):
@@ -95,3 +107,11 @@ def test_what_is_no_run_is_said_to_be_none(results, tmp_path):
     (newer / "manifest.json").write_text(json.dumps({**manifest, "format": 99}))
     with pytest.raises(DatasetError, match="newer version"):
         open_run(newer)
+
+
+def test_a_run_of_an_older_version_says_so(results, tmp_path):
+    run = write_run(results, tmp_path / "run")
+    manifest = json.loads((run / "manifest.json").read_text())
+    (run / "manifest.json").write_text(json.dumps({**manifest, "format": 1}))
+    with pytest.raises(DatasetError, match="older version"):
+        open_run(run)

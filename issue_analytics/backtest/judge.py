@@ -31,6 +31,7 @@ def backtest(
     buckets: Buckets = "sparse",
     matching: Matching | None = None,
     first_seen: pl.DataFrame | pl.LazyFrame | None = None,
+    leave_out: pl.DataFrame | pl.LazyFrame | None = None,
     constants: FormulaConstants = PUBLISHED,
 ) -> BacktestResult:
     """Judge one setting on a history: make the limits as they would have been made, and compare.
@@ -54,6 +55,8 @@ def backtest(
         buckets: as in :func:`~issue_analytics.forecast.forecast`.
         matching: when an alert and an escalation are about the same thing; default ``Matching()``.
         first_seen: group_id, first_seen; only used when dense.
+        leave_out: project_id, group_id: groups that are not judged at all, such as ``dataset.altered_groups``, whose
+            counts were changed after the fact by merges. The result says which of them had counts.
         constants: the constants of the formula.
 
     Returns:
@@ -77,6 +80,14 @@ def backtest(
     counts = check(_eager(counts), "HourlyCounts")
     labelled = escalations is not None
     escalations = check(_eager(escalations), "Escalations") if escalations is not None else empty("Escalations")
+    left_out = counts.select(KEY).clear()
+    if leave_out is not None:
+        keys = _eager(leave_out)
+        if missing := [name for name in KEY if name not in keys.columns]:
+            raise FrameError(f"leave_out: no column {', '.join(missing)}. Found: {', '.join(keys.columns)}.")
+        left_out = counts.select(KEY).join(keys, on=KEY, how="semi").unique().sort(KEY)
+        counts, escalations = (frame.join(keys, on=KEY, how="anti") for frame in (counts, escalations))
+        exposure = _eager(exposure).join(keys, on=KEY, how="anti") if exposure is not None else None
     ends = span(counts)
     window = timedelta(hours=constants.window_hours)
     first = policy.moments(ends[0] + window, ends[1]) if ends else []
@@ -122,6 +133,7 @@ def backtest(
         exposure=spans,
         escalations=escalations,
         labelled=labelled,
+        left_out=left_out,
         limits=limits,
         crossings=crossings,
         alerts=alerts,

@@ -36,6 +36,8 @@ class BacktestResult:
         counts: contract ``HourlyCounts``, as given: what was judged and the history before it.
         exposure: contract ``Exposure``: the judged spans, whole hours, not overlapping.
         escalations: contract ``Escalations``, as given, judged or not.
+        left_out: project_id, group_id of groups with counts that were left out on purpose; ``counts``, ``exposure`` and
+            ``escalations`` are without them.
         labelled: whether escalations were given at all; if not, alerts are burden and cannot be right or wrong.
         limits: contract ``Limits``: made on schedule, for the groups judged.
         crossings: contract ``Alerts``: every judged hour over its limit.
@@ -59,6 +61,7 @@ class BacktestResult:
     counts: pl.DataFrame
     exposure: pl.DataFrame
     escalations: pl.DataFrame
+    left_out: pl.DataFrame
     labelled: bool
     limits: pl.DataFrame
     crossings: pl.DataFrame

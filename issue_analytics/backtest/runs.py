@@ -20,9 +20,10 @@ from issue_analytics.thresholds import ThresholdVariables
 
 __all__ = ["Run", "open_run", "write_run"]
 
-FORMAT: Final = 1
+FORMAT: Final = 2
+"""2: a run says which groups were left out."""
 
-_SHARED: Final = ("counts", "exposure", "escalations")
+_SHARED: Final = ("counts", "exposure", "escalations", "left_out")
 _OWN: Final = ("limits", "crossings", "alerts", "matches", "groups")
 
 
@@ -155,6 +156,8 @@ def open_run(path: str | Path) -> Run:
         settings = manifest["settings"]
         if manifest["format"] > FORMAT:
             raise DatasetError(f"{path}: written by a newer version of issue_analytics; update to read it.")
+        if manifest["format"] < FORMAT:
+            raise DatasetError(f"{path}: written by an older version of issue_analytics; backtest again.")
         shared = {name: pl.read_parquet(path / f"{name}.parquet") for name in _SHARED}
         titles = pl.read_parquet(path / "titles.parquet")
         results = tuple(_result(path, setting, shared) for setting in settings)

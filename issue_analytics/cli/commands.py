@@ -5,13 +5,14 @@ import io
 import os
 import signal
 import sys
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from issue_analytics.cli.show import plain, say, say_json, show_dataset, show_results, table
+from issue_analytics.cli.show import plain, say, say_json, show_coverage, show_dataset, show_results, table
 from issue_analytics.errors import DatasetError, IssueAnalyticsError, SettingsError
 
 if TYPE_CHECKING:
@@ -204,6 +205,34 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 @app.command()
+def check(
+    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="Folder made by import.")],
+    as_json: AsJson = False,
+) -> None:
+    """Say what a dataset covers, before anything is concluded from it.
+
+    Span, gaps, partial hours, truncated histories, late and doubled rows, merged issues, rejects by reason; and whether
+    to trust what follows.
+    """
+    from issue_analytics.coverage import coverage
+    from issue_analytics.dataset import open_dataset
+
+    data = open_dataset(dataset)
+    found = coverage(data)
+    if as_json:
+        say_json(
+            {
+                "verdict": found.verdict,
+                "facts": dict(found.facts),
+                "findings": [asdict(finding) for finding in found.findings],
+                "gaps": found.gaps.to_dicts(),
+            }
+        )
+    else:
+        show_coverage(data, found)
+
+
+@app.command()
 def forecast(
     dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="Folder made by import.")],
     as_of: Annotated[
@@ -313,6 +342,10 @@ def backtest(
             "auto: recorded if there are zeros."
         ),
     ] = "auto",
+    merged: Annotated[
+        Literal["leave-out", "keep"],
+        typer.Option(help="What to do with issues whose events were merged, moved or deleted after the fact."),
+    ] = "leave-out",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a run that is there.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -324,6 +357,7 @@ def backtest(
 
     from issue_analytics.backtest import Policy, write_run
     from issue_analytics.backtest import backtest as judge
+    from issue_analytics.coverage import coverage
     from issue_analytics.dataset import open_dataset
     from issue_analytics.thresholds import load_thresholds
 
@@ -334,12 +368,13 @@ def backtest(
     data = open_dataset(dataset)
     counts = data.hourly_counts.collect()
     escalations, exposure, first_seen, used = _truth(data, truth)
+    altered = data.altered_groups.collect() if merged == "leave-out" else None
     if silence == "auto":
         silence = "recorded" if (counts["count"] == 0).any() else "implied"
     results = [
         judge(
             counts, escalations, exposure=exposure, silence=silence, thresholds=variables, policy=policy,
-            buckets=buckets, first_seen=first_seen,
+            buckets=buckets, first_seen=first_seen, leave_out=altered,
         )
         for variables in tqdm(settings, desc="backtest", unit="setting", delay=2, leave=False, disable=as_json)
     ]  # fmt: skip
@@ -348,18 +383,23 @@ def backtest(
             f"{dataset}: nothing to judge: no issue was archived until escalating within the judged time. "
             "--truth none shows the burden of alerts on all issues."
         )
+    covered = coverage(data)
     known = {name: data.manifest[name] for name in ("totals", "rejects", "span", "skipped")} | {
         "path": str(dataset),
         "sources": [{"path": source["path"], "hash": source["hash"]} for source in data.manifest["sources"]],
         "truth": used,
         "silence": silence,
+        "merged": merged,
+        "coverage": {"verdict": covered.verdict, "findings": [asdict(finding) for finding in covered.findings]},
     }
     write_run(results, out, dataset=known, titles=data.titles.collect(), overwrite=overwrite)
     if as_json:
-        say_json({"run": str(out), "truth": used, "silence": silence}
+        left_out = results[0].left_out.height
+        say_json({"run": str(out), "truth": used, "silence": silence, "left_out": left_out, "coverage": covered.verdict}
                     | {"summary": [result.summary().row(0, named=True) for result in results]})  # fmt: skip
         return
     show_results(results, used)
+    say(f"data: {covered.verdict} (issue-analytics check {dataset})")
     say(f"run: {out}")
 
 

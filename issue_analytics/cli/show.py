@@ -1,15 +1,21 @@
 """What the command line prints: lines, tables of 80 columns, JSON; text from exports never reaches a terminal raw."""
 
 import json
+import os
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from issue_analytics.backtest import BacktestResult
+    from issue_analytics.coverage import Coverage
     from issue_analytics.dataset import Dataset
 
-__all__ = ["plain", "say", "say_json", "show_dataset", "show_results", "table"]
+__all__ = ["plain", "say", "say_json", "show_coverage", "show_dataset", "show_results", "table"]
+
+_MOST_FILES: Final = 60
+"""Files told one by one after an import."""
 
 
 def plain(text: str) -> str:
@@ -29,25 +35,24 @@ def say_json(value: object) -> None:
     sys.stdout.write(json.dumps(value, indent=1, default=str, allow_nan=False) + "\n")
 
 
-def table(rows: Sequence[dict[str, Any]]) -> None:
-    """A table that fits 80 columns; its cells are text, never markup."""
+def table(rows: Sequence[dict[str, Any]], *, left: Sequence[str] = ()) -> None:
+    """A table that fits 80 columns; cells are text, never markup; numbers but for the first column and ``left``."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     made = Table(box=None, pad_edge=False, header_style="bold")
     for number, name in enumerate(rows[0]):
-        made.add_column(name, justify="left" if number == 0 else "right", overflow="fold")
+        made.add_column(name, justify="left" if number == 0 or name in left else "right", overflow="fold")
     for row in rows:
         made.add_row(*(Text(plain(str(cell))) for cell in row.values()))
     Console().print(made)
 
 
 def show_dataset(dataset: "Dataset") -> None:
-    """Print what became of each file, the rows by kind, and the rejects by reason."""
-    for path, outcome in dataset.outcomes:
-        say(f"  {path}: {outcome}")
+    """Print what was found in each file and what became of it, the rows by kind, and the rejects by reason."""
     manifest = dataset.manifest
+    _files(dataset.outcomes, manifest)
     totals = manifest["totals"]
     rows = [{"rows": kind, **{name: f"{number:,}" for name, number in tally.items()}} for kind, tally in totals.items()]
     if rows:
@@ -56,11 +61,69 @@ def show_dataset(dataset: "Dataset") -> None:
         say("no rows")
     if manifest["rejects"]:
         say("\nrejected, by reason:")
-        table([{"rows": f"{number:,}", "reason": why} for why, number in manifest["rejects"].items()])
+        reasons = [{"rows": f"{number:,}", "reason": why} for why, number in manifest["rejects"].items()]
+        table(reasons, left=("rows", "reason"))
     span = manifest["span"]
     if span["first_hour"]:
         say(f"\nhours {span['first_hour']} to {span['last_hour']}")
     say(f"dataset: {dataset.path}")
+
+
+def _files(outcomes: Sequence[tuple[str, str]], manifest: Mapping[str, Any]) -> None:
+    entries = {source["path"]: source for source in manifest["sources"]}
+    root = Path(os.path.commonpath([Path(path).parent for path, _ in outcomes])) if outcomes else Path()
+    rows, told, notes = [], [], []
+    for path, outcome in outcomes[:_MOST_FILES]:
+        name = str(Path(path).relative_to(root))
+        entry = entries.get(path)
+        if outcome != "imported" or entry is None:
+            told.append(f"  {name}: {outcome}")
+            continue
+        tallies = entry["rows"]
+        kinds = [f"{tally['accepted']:,} {kind.replace('_', ' ')}" for kind, tally in tallies.items()]
+        kinds += [f"({number:,} {what}: counted, not read)" for what, number in entry["ignored"].items()]
+        rows.append(
+            {
+                "file": name,
+                "found": str(entry["found"]).replace("_", " "),
+                "accepted": "\n".join(kinds),
+                "rejected": f"{sum(tally['rejected'] for tally in tallies.values()):,}",
+                "twice": f"{sum(tally['duplicates'] for tally in tallies.values()):,}",
+            }
+        )
+        if entry["note"] and entry["note"] not in notes:
+            notes.append(entry["note"])
+    if rows:
+        table(rows, left=("file", "found", "accepted"))
+    for line in told:
+        say(line)
+    if len(outcomes) > _MOST_FILES:
+        say(f"  … and {len(outcomes) - _MOST_FILES:,} more files; manifest.json has them all")
+    for note in notes:
+        say(f"note: {note}")
+    if outcomes:
+        say()
+
+
+def show_coverage(dataset: "Dataset", found: "Coverage") -> None:
+    """Print what a dataset covers: the verdict, each finding and what it means, the rejects by reason."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    say(f"{dataset.path}: {found.verdict}\n")
+    made = Table(box=None, pad_edge=False, show_header=False)
+    for _ in range(3):
+        made.add_column(overflow="fold")
+    for finding in found.findings:
+        mark = "" if finding.level == "fine" else finding.level
+        made.add_row(Text(mark, "bold"), Text(plain(finding.name)), Text(plain(finding.found)))
+        if finding.meaning and finding.level != "fine":
+            made.add_row("", "", Text(plain(finding.meaning), "dim"))
+    Console().print(made)
+    if reasons := found.facts["rejects_by_reason"]:
+        say("\nrejected, by reason:")
+        table([{"rows": f"{number:,}", "reason": why} for why, number in reasons.items()], left=("rows", "reason"))
 
 
 def show_results(results: "Sequence[BacktestResult]", truth: str) -> None:
@@ -75,6 +138,8 @@ def show_results(results: "Sequence[BacktestResult]", truth: str) -> None:
         f"{first.groups.height:,} issues, {exposed:,.0f} exposed series-weeks; truth: {truth}; "
         f"limits {first.policy.schedule}, {first.buckets} buckets"
     )
+    if left_out := first.left_out.height:
+        say(f"left out: {left_out:,} issues whose events were merged, moved or deleted after the fact (--merged keep)")
     rows: list[dict[str, str]] = []
     for result in results:
         score = result.summary().row(0, named=True)

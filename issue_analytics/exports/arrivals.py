@@ -13,6 +13,7 @@ import polars as pl
 
 from issue_analytics.errors import ExportError
 from issue_analytics.exports.files import told
+from issue_analytics.exports.formats import plain
 from issue_analytics.exports.kinds import KINDS
 from issue_analytics.exports.kinds.hourly_counts import DAILY, is_daily
 from issue_analytics.exports.quarantine import RAW, REJECTS
@@ -269,7 +270,8 @@ class Arrivals:
             for kind, tally in self.tallies.items()
         }
         return {
-            "found": self.found,
+            # rows without nesting have no format but their kind
+            "found": ", ".join(self.tallies) if self.found == plain.FORMAT.name else self.found,
             "note": self.note,
             "rows": rows,
             "ignored": dict(self.ignored),

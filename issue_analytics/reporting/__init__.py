@@ -1,7 +1,7 @@
 """Pictures and reports of what was computed before; nothing is computed here that a score depends on."""
 
-from issue_analytics.reporting.overview import plot_summary
+from issue_analytics.reporting.overview import plot_coverage, plot_summary
 from issue_analytics.reporting.plots import plot_limits
 from issue_analytics.reporting.report import write_report
 
-__all__ = ["plot_limits", "plot_summary", "write_report"]
+__all__ = ["plot_coverage", "plot_limits", "plot_summary", "write_report"]

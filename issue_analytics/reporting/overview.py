@@ -1,8 +1,12 @@
-"""Pictures of whole settings: against each other, and by the branch that made their limits."""
+"""Pictures of the whole: what the data cover, settings against each other, the branches that made their limits."""
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+import polars as pl
+
+from issue_analytics.coverage import find_gaps, hours_of
+from issue_analytics.frames import require
 from issue_analytics.reporting.palette import (
     BLUE,
     GREEN,
@@ -21,10 +25,74 @@ from issue_analytics.reporting.text import clean, number, share
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["plot_branches", "plot_summary"]
+__all__ = ["plot_branches", "plot_coverage", "plot_summary"]
 
 BRANCHES = (("new", SKY, ""), ("bursty", BLUE, ""), ("spike", ORANGE, "//"), ("fallback", YELLOW, "\\\\"))
 """How each branch is drawn; ``none`` is white, as nothing was set."""
+
+
+_HOURLY: Final = 2_000
+"""Points that can be told apart in a picture; longer spans are drawn by the day."""
+
+
+def plot_coverage(counts: pl.DataFrame | pl.LazyFrame, *, ax: "Axes | None" = None) -> "Axes":
+    """Plot the occurrences of all issues per hour over the span of the data, and the gaps in it.
+
+    Args:
+        counts: contract ``HourlyCounts``. Spans of more than 2,000 hours are drawn as the mean per hour of each day.
+        ax: where to draw; by default the current axes of pyplot.
+
+    Returns:
+        The axes. Gaps are those of :func:`~issue_analytics.coverage.find_gaps`: grey where all projects are silent,
+        an orange mark at the top where one is.
+
+    >>> from datetime import UTC, datetime
+    >>> from matplotlib.figure import Figure
+    >>> counts = pl.DataFrame({"project_id": [1], "group_id": [7], "hour": [datetime(2026, 1, 5, tzinfo=UTC)],
+    ...     "count": [3]})
+    >>> plot_coverage(counts, ax=Figure().subplots()).get_ylabel()
+    'occurrences per hour'
+    """
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+    ax = axes_or_current(ax)
+    counts = require(counts.lazy(), "HourlyCounts").select("project_id", "group_id", "hour", "count").collect()
+    hours, gaps = hours_of(counts), find_gaps(counts)
+    unit = "hour"
+    if hours.height > _HOURLY:
+        hours = hours.group_by(pl.col("hour").dt.truncate("1d")).agg(pl.col("count").mean()).sort("hour")
+        unit = "hour, mean of each day"
+    if hours.height:
+        # numpy's stamps have no zone: they are UTC, and the axis says so
+        at = hours["hour"].dt.replace_time_zone(None).to_numpy()
+        ax.plot(
+            at, hours["count"].to_numpy(), color=BLUE, lw=0.8, drawstyle="steps-post", label=f"all issues, per {unit}"
+        )
+        ax.set_xlim(at[0], hours["hour"].dt.replace_time_zone(None).max())  # type: ignore[arg-type]
+    told = set()
+    naive = gaps.with_columns(pl.col("start", "end").dt.replace_time_zone(None))
+    for project, start, end in naive.select("project_id", "start", "end").iter_rows():
+        label = "gap of all projects" if project is None else "gap of one project"
+        style: dict[str, Any] = {"color": "#BBBBBB", "hatch": "///", "ec": GREY, "lw": 0}
+        if project is not None:
+            style = {"color": ORANGE, "ymin": 0.95, "lw": 0}
+        ax.axvspan(start, end, label=None if label in told else label, zorder=0, **style)
+        told.add(label)
+    ax.set_yscale("symlog", linthresh=1)
+    ax.set_ylim(bottom=0)
+    ax.yaxis.set_major_formatter("{x:,.0f}")
+    locator = AutoDateLocator(maxticks=8)  # type: ignore[no-untyped-call]
+    ax.xaxis.set_major_locator(locator)
+    ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
+    ax.set_xlabel("hour (UTC)", fontsize=9)
+    ax.set_ylabel("occurrences per hour", fontsize=9)
+    ax.tick_params(labelsize=8)
+    ax.xaxis.get_offset_text().set_size(8)
+    ax.grid(visible=True, axis="y", color="#DDDDDD", lw=0.5)
+    ax.set_axisbelow(True)
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=3, fontsize=8, frameon=False)
+    return ax
 
 
 def plot_summary(results: Any, *, ax: "Axes | None" = None) -> "Axes":

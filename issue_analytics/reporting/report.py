@@ -16,7 +16,7 @@ from issue_analytics.errors import DatasetError, FrameError, SettingsError
 from issue_analytics.frames import KEY, require
 from issue_analytics.reporting import sections
 from issue_analytics.reporting.cases import Case, CaseList, case_lists, look_at, narrowed
-from issue_analytics.reporting.overview import plot_branches, plot_summary
+from issue_analytics.reporting.overview import plot_branches, plot_coverage, plot_summary
 from issue_analytics.reporting.plots import draw_look
 from issue_analytics.reporting.settings import each_result, setting_names
 from issue_analytics.reporting.tables import table
@@ -157,6 +157,11 @@ def _values(
         "summary_note": _summary_note(results, events=events),
         "summary_picture": "",
         "summary_alt": "",
+        "coverage_verdict": sections.coverage_verdict(manifest),
+        "coverage": tabled(
+            "coverage", sections.coverage_rows(manifest), text=["looked at", "found", "what it means"], length=300
+        ),
+        "coverage_picture": _picture(lambda ax: plot_coverage(first.counts, ax=ax), 7.2, 2.2),
         "facts": tabled("facts", sections.facts(results, manifest), text=["fact", "value"], length=600),
         "settings": tabled(
             "settings", sections.setting_rows(shown_names, shown), text=["setting", "digest", "buckets", "policy"]
@@ -189,7 +194,7 @@ def _values(
         + ", ".join(f"{rule} {row[rule]}" for rule in row if rule not in ("setting", "group-days"))
         for row in sections.branch_rows(some_names, some)
     )
-    taken = len(values["summary_picture"]) + len(values["branches_picture"])
+    taken = len(values["coverage_picture"]) + len(values["summary_picture"]) + len(values["branches_picture"])
     values["cases"] = _case_sections(
         first, case_lists(first, names[0], cases, events=events), titles, PICTURE_BYTES - taken, tabled, progress
     )

@@ -19,6 +19,8 @@ __all__ = [
     "branch_rows",
     "branch_shares",
     "circular",
+    "coverage_rows",
+    "coverage_verdict",
     "doubts",
     "facts",
     "method",
@@ -140,6 +142,7 @@ def facts(results: "Sequence[BacktestResult]", manifest: Mapping[str, Any] | Non
         ("group-hours judged, of groups judged x judged span", share(judged, watched)),
         ("occurrences", f"{number(int(result.counts['count'].sum()))} in all, "
             f"{number(int(groups['occurrences'].sum()))} in judged hours"),
+        ("groups left out as merged or deleted", number(result.left_out.height)),
         ("escalations", f"{number(result.escalations.height)} given, {number(result.matches.height)} judged"),
         ("judged escalations by provenance", _tally(result.matches["provenance"])),
         ("matching", _matching(result)),
@@ -250,6 +253,31 @@ def reject_rows(manifest: Mapping[str, Any] | None) -> tuple[list[Row] | None, i
         return None, 0
     ranked = sorted(reasons.items(), key=lambda item: (-item[1], str(item[0])))
     return [{"reason": str(reason), "rows": number(rows)} for reason, rows in ranked[:ROWS]], len(ranked)
+
+
+def coverage_verdict(manifest: Mapping[str, Any] | None) -> str:
+    """Whether what follows can be trusted, as far as was recorded."""
+    verdict = _mapping(_mapping((manifest or {}).get("dataset")).get("coverage")).get("verdict")
+    return (
+        str(verdict)
+        if verdict
+        else "What the data cover was not looked at with these results; issue-analytics check DATASET tells."
+    )
+
+
+def coverage_rows(manifest: Mapping[str, Any] | None) -> list[Row]:
+    """One row per thing looked at in the dataset: what was found, and what it means where it matters."""
+    findings = _mapping(_mapping((manifest or {}).get("dataset")).get("coverage")).get("findings")
+    known = list(map(_mapping, findings if isinstance(findings, list) else ()))
+    matters = any(finding.get("level") != "fine" for finding in known)
+    rows = []
+    for finding in known:
+        row = {"looked at": _value(finding.get("name")), "found": _value(finding.get("found"))}
+        if matters:
+            mark = {"look": "Look: ", "stop": "Stop: "}.get(str(finding.get("level")))
+            row["what it means"] = mark + str(finding.get("meaning") or "ask why.") if mark else ""
+        rows.append(row)
+    return rows
 
 
 def branch_shares(result: "BacktestResult") -> list[float]:
