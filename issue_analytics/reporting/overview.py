@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 import polars as pl
 
 from issue_analytics.coverage import find_gaps, hours_of
@@ -68,9 +69,9 @@ def plot_coverage(counts: pl.DataFrame | pl.LazyFrame, *, ax: "Axes | None" = No
         ax.plot(
             at, hours["count"].to_numpy(), color=BLUE, lw=0.8, drawstyle="steps-post", label=f"all issues, per {unit}"
         )
-        ax.set_xlim(at[0], hours["hour"].dt.replace_time_zone(None).max())  # type: ignore[arg-type]
+        ax.set_xlim(at[0], at[-1] + np.timedelta64(1, "h"))
     told = set()
-    naive = gaps.with_columns(pl.col("start", "end").dt.replace_time_zone(None))
+    naive = gaps.sort("project_id").with_columns(pl.col("start", "end").dt.replace_time_zone(None))
     for project, start, end in naive.select("project_id", "start", "end").iter_rows():
         label = "gap of all projects" if project is None else "gap of one project"
         style: dict[str, Any] = {"color": "#BBBBBB", "hatch": "///", "ec": GREY, "lw": 0}
