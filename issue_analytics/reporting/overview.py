@@ -88,7 +88,7 @@ def plot_coverage(counts: pl.DataFrame | pl.LazyFrame, *, ax: "Axes | None" = No
     ax.set_xlabel("hour (UTC)", fontsize=9)
     ax.set_ylabel("occurrences per hour", fontsize=9)
     ax.tick_params(labelsize=8)
-    ax.xaxis.get_offset_text().set_size(8)
+    ax.xaxis.get_offset_text().set_fontsize(8)
     ax.grid(visible=True, axis="y", color="#DDDDDD", lw=0.5)
     ax.set_axisbelow(True)
     if ax.get_legend_handles_labels()[0]:
