@@ -35,7 +35,7 @@ def work(tmp_path_factory):
 
 def test_help_tells_every_command(tmp_path):
     text = run("--help", cwd=tmp_path).stdout
-    for command in ("demo", "simulate", "import", "forecast", "backtest", "report"):
+    for command in ("demo", "simulate", "import", "check", "forecast", "backtest", "report"):
         assert f"  {command} " in text
         assert "--help" in run(command, "--help", cwd=tmp_path).stdout
     assert "Exit codes" in text
@@ -60,6 +60,38 @@ def test_what_is_imported_is_said(work):
     text = run("import", "exports", "data", cwd=work).stdout
     assert "already imported" in text
     assert f"{totals['occurrences']['read']:,}" in text
+
+
+def test_check_tells_in_a_minute_what_the_data_cover(work):
+    text = run("check", "data", cwd=work).stdout
+    assert all(len(line) <= 80 for line in text.splitlines()[1:])
+    for name in ("span", "issues", "gaps", "first and last hour", "younger than 7 days", "truncated histories",
+                 "merged or deleted", "late rows", "duplicates left out", "rejected rows"):  # fmt: skip
+        assert name in text
+    answer = json.loads(run("check", "data", "--json", cwd=work).stdout)
+    assert answer["verdict"] in text
+    assert answer["facts"]["groups"] > 300
+    assert {finding["level"] for finding in answer["findings"]} <= {"fine", "look", "stop"}
+    assert "no dataset" in run("check", "nowhere", cwd=work, code=3).stderr
+
+
+def test_merged_issues_are_left_out_unless_kept(work):
+    counts = json.loads(run("check", "data", "--json", cwd=work).stdout)["facts"]["groups"]
+    issues = [{"id": str(10000 + n), "project": {"id": str(101 + n % 5)}, "activity": [
+        {"id": "1", "type": "merge", "data": {"issues": []}, "dateCreated": "2026-01-20T00:00:00Z"}]}
+        for n in range(8)]  # fmt: skip
+    (work / "merges.json").write_text(json.dumps(issues))
+    run("import", "exports", "merges.json", "merged", cwd=work)
+    found = json.loads(run("check", "merged", "--json", cwd=work).stdout)["facts"]
+    # what else is flagged did not come of these lines
+    assert found["groups"] == counts
+    assert found["altered_groups"] > 0
+    out = json.loads(run("backtest", "merged", "--out", "runs/m", "--json", cwd=work).stdout)
+    kept = json.loads(run("backtest", "merged", "--out", "runs/k", "--merged", "keep", "--json", cwd=work).stdout)
+    assert (out["left_out"], kept["left_out"]) == (found["altered_groups"], 0)
+    assert out["summary"][0]["groups"] == kept["summary"][0]["groups"] - found["altered_groups"]
+    text = run("backtest", "merged", "--out", "runs/n", cwd=work).stdout
+    assert f"left out: {found['altered_groups']} issues" in text
 
 
 def test_a_backtest_says_its_scores(work):
