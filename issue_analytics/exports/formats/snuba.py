@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import Any, Final
 
+import polars as pl
+
 from issue_analytics.exports.formats import plain
 from issue_analytics.exports.formats.form import Format, Row, first_of, refused
 
@@ -21,7 +23,7 @@ def _knows(record: Any) -> bool:
 
 
 def flat_row(record: Any) -> Row:
-    """A record without nesting as a row, by the fields of the format that knows it."""
+    """A record without nesting as a row, by the fields of the format that knows it, whose name is its ``form``."""
     from issue_analytics.exports.formats import TABLES
 
     if isinstance(record, dict):
@@ -30,7 +32,8 @@ def flat_row(record: Any) -> Row:
                 kind = next(iter(form.fields)) if len(form.fields) == 1 else plain.kind_of(record, None)
                 if kind is not None:
                     fields = form.fields[kind]
-                    return Row(kind, {ours: first_of(record, *theirs) for ours, theirs in fields.items()}, record)
+                    values = {ours: first_of(record, *theirs) for ours, theirs in fields.items()}
+                    return Row(kind, {**values, "form": form.name}, record)
     found = ", ".join(map(str, record))[:200] if isinstance(record, dict) else type(record).__name__
     return refused("hourly_counts", f"not a row of a known kind; found: {found or 'nothing'}", record)
 
@@ -43,6 +46,20 @@ def _open(record: Any, stem: str) -> Iterator[Row]:
         return
     for row in record["data"]:
         yield flat_row(row)
+
+
+def _adapt(kind: str, raw: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
+    """Rows in a response are read as those of the format that knew them."""
+    from issue_analytics.exports.formats import TABLES
+
+    if "form" not in raw.columns:
+        return [(kind, raw)]
+    forms = {form.name: form for form in TABLES}
+    parts: list[tuple[str, pl.DataFrame]] = []
+    for (name,), rows in raw.group_by("form", maintain_order=True):
+        adapt = forms[str(name)].adapt if name is not None else None
+        parts += adapt(kind, rows.drop("form")) if adapt is not None else [(kind, rows.drop("form"))]
+    return parts
 
 
 def reading(kind: str) -> Format:
@@ -59,4 +76,4 @@ def reading(kind: str) -> Format:
     return Format("snuba", _knows, open=rows)
 
 
-FORMAT: Final = Format("snuba", _knows, open=_open)
+FORMAT: Final = Format("snuba", _knows, open=_open, adapt=_adapt)
