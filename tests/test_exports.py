@@ -2,9 +2,11 @@
 
 import gzip
 import hashlib
+import io
 import json
 import re
 import struct
+import tarfile
 import tempfile
 import time
 import zlib
@@ -282,6 +284,16 @@ def test_a_naive_datetime_column_is_refused_row_by_row(tmp_path):
     assert first_reasons(rejects)[0].startswith("detected_at: no time zone")
 
 
+def tarred(name):
+    """A packed archive whose member would climb out of the folder it is unpacked in."""
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w:gz") as archive:
+        member = tarfile.TarInfo(name)
+        member.size = len(lines(SNUBA))
+        archive.addfile(member, io.BytesIO(lines(SNUBA).encode()))
+    return file.getvalue()
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
@@ -294,6 +306,7 @@ def test_a_naive_datetime_column_is_refused_row_by_row(tmp_path):
         ("image.png", b"\x89PNG\r\n\x1a\n" + bytes(100), "binary data"),
         ("noise.bin", zlib.compress(bytes(range(256)) * 9), "binary data|neither JSON"),
         ("book.xlsx", b"PK\x03\x04" + bytes(100), "zip archive"),
+        ("all.tar.gz", tarred("../../evil.jsonl"), "tar archive"),
         ("wide.csv", "group_id,hour,count\n".encode("utf-16"), "UTF-16"),
         ("README.md", b"# Exports\n\nSome words, and more of them.\n", "neither JSON|no known kind"),
         ("other.jsonl", b'{"name": 1, "value": 2}', "no known kind of export. Found: name, value"),
