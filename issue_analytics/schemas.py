@@ -149,7 +149,9 @@ class Corrections(pa.DataFrameModel):
     project_id: pl.Int64 = Field(ge=0)
     group_id: pl.Int64 = Field(nullable=True, ge=0, description="group that lost or gained events; null if not named")
     event_id: pl.String = Field(nullable=True, description="event that was removed or moved; null for whole groups")
-    at: Annotated[pl.Datetime, "us", "UTC"] = Field(description="when the message was sent, UTC")
+    at: Annotated[pl.Datetime, "us", "UTC"] = Field(
+        nullable=True, description="when the message was sent, UTC; null where it does not say"
+    )
     kind: pl.String = Field(description="the message's own word, such as 'end_merge'")
 
 

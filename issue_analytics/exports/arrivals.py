@@ -196,7 +196,7 @@ class Arrivals:
             raw=pl.struct(pl.exclude("row")).struct.json_encode().str.slice(0, RAW),
         )
         self.refuse(kind, rejects)
-        return frame.filter(when <= self.latest)
+        return frame.filter((when <= self.latest).fill_null(value=True))
 
     def _occurrences(self, frame: pl.DataFrame) -> None:
         single, _, _ = merge("occurrences", frame)

@@ -150,7 +150,8 @@ def _no_constant(name: str) -> Any:
 
 
 def _first_wins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    return dict(reversed(pairs))
+    found = dict(pairs)
+    return found if len(found) == len(pairs) else dict(reversed(pairs))
 
 
 _DECODE: Final = json.JSONDecoder(object_pairs_hook=_first_wins, parse_constant=_no_constant).decode
@@ -179,7 +180,7 @@ def _opened(record: Any, wanted: Wanted) -> list[Row]:
         ValueError: it is none of the format.
     """
     form = wanted.format
-    if form.open is None or not form.knows(record):
+    if form.open is None or not (form.holds or form.knows)(record):
         found = ", ".join(map(str, record))[:200] if isinstance(record, dict) else type(record).__name__
         raise ValueError(f"not as {form.name} are; found: {found or 'nothing'}")
     try:
@@ -301,7 +302,7 @@ def _nested(frame: pl.DataFrame, text: bytes) -> bool:
     """Whether an object or a list may stand where text is wanted: polars writes it out without escapes."""
     like = r"^[\[{]"
     lists = pl.selectors.by_dtype(pl.List(pl.String)).list.eval(pl.element().str.contains(like)).list.any().any()
-    if any(frame.select(lists).row(0)):
+    if any(column.item() for column in frame.select(lists)):
         return True
     found = frame.select(pl.col(pl.String).str.contains(like).any())
     suspects = [column.name for column in found if column.item()]

@@ -4,9 +4,14 @@ from typing import Any, Final
 
 from issue_analytics.exports.formats import (
     activities,
+    clickhouse,
+    discover,
     envelopes,
+    error_events,
     events_stats,
     events_timeseries,
+    generic_events,
+    group_attributes,
     group_stats,
     issue_events,
     issues,
@@ -19,6 +24,15 @@ from issue_analytics.exports.formats.form import Format, is_message, records_in
 __all__ = ["FORMATS", "TABLES", "Format", "format_of", "is_message", "records_in", "table_format_of"]
 
 FORMATS: Final[tuple[Format, ...]] = (
+    generic_events.FORMAT,
+    error_events.FORMAT,
+    group_attributes.FORMAT,
+    discover.COUNTS,
+    discover.BY_TAG,
+    discover.EVENTS,
+    clickhouse.COUNTS,
+    clickhouse.SEARCH_ISSUES,
+    clickhouse.ERRORS,
     issue_events.FORMAT,
     issues.FORMAT,
     activities.FORMAT,

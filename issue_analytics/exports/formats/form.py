@@ -37,6 +37,8 @@ class Format:
             without endings. Such formats are read one record at a time.
         adapt: brings raw rows of a kind to the common ways of writing values; may give rows of several kinds.
         note: what everybody who uses such rows must be told.
+        holds: whether a record may stand in a file of this format, where that is more than ``knows`` says: some records
+            of a format do not show that they are of it.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Format:
     open: Callable[[Any, str], Iterable[Row]] | None = None
     adapt: Callable[[str, pl.DataFrame], list[tuple[str, pl.DataFrame]]] | None = None
     note: str | None = None
+    holds: Callable[[Any], bool] | None = None
 
 
 def first_of(record: Mapping[str, Any], *names: str) -> Any:

@@ -68,6 +68,6 @@ KINDS: Final[Mapping[str, Kind]] = {
         "made_at",
         recorded_forecasts.accept,
     ),
-    "corrections": Kind("Corrections", (*KEY, "event_id", "at", "kind"), (), ("at", "kind"), "at", corrections.accept),
+    "corrections": Kind("Corrections", (*KEY, "event_id", "at", "kind"), (), ("kind",), "at", corrections.accept),
 }
 """By name; datasets keep a folder of each."""

@@ -20,10 +20,17 @@ _CODES: Final = {
     (2, 1): "archived_until_escalating",
     (2, 4): "archived_until_condition_met",
     (2, 5): "archived_forever",
+    (0, 4): "regressed",
+    (0, 5): "new",
+    (2, 6): "archived_forever",
+    (2, 7): "archived_until_condition_met",
 }
-"""Codes of status and substatus; an early draft of 2023 numbered some differently, which integers cannot tell."""
+"""Codes of status and substatus. The last four are those of a draft of early 2023, which numbered substatus otherwise:
+such a number alone is ambiguous, but no status has both of its meanings."""
 
-_STATUS: Final = {0: "unresolved", 1: "resolved", 2: "ignored", 3: "deleted", 4: "deleted", 5: "merged"}
+_STATUS: Final = {
+    0: "unresolved", 1: "resolved", 2: "ignored", 3: "deleted", 4: "deleted", 5: "merged", 6: "reprocessing",
+}  # fmt: skip
 
 
 def _from_codes(status: pl.Series, substatus: pl.Series) -> pl.Series:
