@@ -1,24 +1,29 @@
 """The record of one occurrence of an issue, and of the evidence shown with it."""
 
 import hashlib
-import json
-import reprlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
-from datetime import UTC, datetime
-from typing import Any, Final, Self, TypeAlias
+from datetime import datetime
+from typing import Any, Self
 
 from issue_analytics.errors import FrameError
 from issue_analytics.issues.identity import fingerprint_hash, plain_id, stable_group_id
+from issue_analytics.issues.payload import (
+    Problems,
+    as_fields,
+    as_fingerprint,
+    as_group_id,
+    as_json,
+    as_object,
+    as_text,
+    as_time,
+    as_whole,
+    copied,
+    refuse,
+    shown,
+)
 
 __all__ = ["IssueEvidence", "IssueOccurrence", "occurrences_by_event"]
-
-_LARGEST: Final = 2**63 - 1
-
-# what the readers of exports take for a time, to the second: mean years
-_FIRST, _LAST = (datetime.fromtimestamp((year - 1970) * 31_556_952, UTC) for year in (1990, 2100))
-
-Problems: TypeAlias = list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +51,14 @@ class IssueEvidence:
     def __post_init__(self) -> None:
         problems: Problems = []
         for name in ("name", "value"):
-            if (text := _text(getattr(self, name), name, problems)) is None and not problems:
+            if (text := as_text(getattr(self, name), name, problems)) is None and not problems:
                 problems.append(f"{name}: missing; text is needed")
             object.__setattr__(self, name, text)
         important: object = self.important
         if not isinstance(important, bool):
-            problems.append(f"important: expected true or false, got {_shown(important)}")
+            problems.append(f"important: expected true or false, got {shown(important)}")
         object.__setattr__(self, "extra", _extra(self, problems))
-        _refuse("IssueEvidence", problems)
+        refuse("IssueEvidence", problems)
 
     @classmethod
     def from_dict(cls, payload: Mapping[str, Any]) -> Self:
@@ -65,13 +70,13 @@ class IssueEvidence:
         >>> IssueEvidence.from_dict({"name": "Region", "value": "us"})
         IssueEvidence(name='Region', value='us', important=False)
         """
-        values = _mapping("IssueEvidence", payload)
+        values = as_fields("IssueEvidence", payload)
         important = values.pop("important", None)
         return cls(values.pop("name", None), values.pop("value", None), important is not None and important, values)
 
     def to_dict(self) -> dict[str, Any]:
         """The entry of ``evidence_display``; :meth:`from_dict` reads it back equal."""
-        return {"name": self.name, "value": self.value, "important": self.important, **_copied(self.extra)}
+        return {"name": self.name, "value": self.value, "important": self.important, **copied(self.extra)}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -156,10 +161,10 @@ class IssueOccurrence:
         problems: Problems = []
 
         def text(name: str) -> str | None:
-            return _text(getattr(self, name), name, problems)
+            return as_text(getattr(self, name), name, problems)
 
         def whole(name: str) -> int | None:
-            return _whole(getattr(self, name), name, problems)
+            return as_whole(getattr(self, name), name, problems)
 
         def missing(name: str, words: str) -> None:
             if getattr(self, name) in (None, ""):
@@ -172,22 +177,22 @@ class IssueOccurrence:
         values["project_id"] = whole("project_id")
         missing("event_id", ", and no event.event_id to stand for it")
         values["event_id"] = plain_id(text("event_id") or "")
-        values["fingerprint"] = _fingerprint(self.fingerprint, problems)
+        values["fingerprint"] = as_fingerprint(self.fingerprint, problems)
         for name in ("issue_title", "subtitle", "resource_id"):
             values[name] = text(name)
-        values["evidence_data"] = _evidence_data(self.evidence_data, problems)
+        values["evidence_data"] = as_object(self.evidence_data, "evidence_data", problems)
         values["evidence_display"] = _evidence_display(self.evidence_display, problems)
         values["type"] = whole("type")
-        values["detection_time"] = _time(self.detection_time, "detection_time", problems)
+        values["detection_time"] = as_time(self.detection_time, "detection_time", problems)
         values["level"] = text("level") or "info"
         values["culprit"] = text("culprit") or ""
         values["initial_issue_priority"] = whole("initial_issue_priority")
         values["assignee"] = text("assignee")
         values["transaction_duration"] = whole("transaction_duration") or 0
-        values["group_id"] = _group_id(self.group_id, problems)
+        values["group_id"] = as_group_id(self.group_id, problems)
         values["extra"] = _extra(self, problems)
         _check_topic(values["extra"], values["project_id"], problems)
-        _refuse(f"IssueOccurrence {_shown(self.id)}", problems)
+        refuse(f"IssueOccurrence {shown(self.id)}", problems)
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
@@ -207,7 +212,7 @@ class IssueOccurrence:
         Raises:
             FrameError: as the constructor; ``payload_type`` says that it is no occurrence; ``payload`` is no mapping.
         """
-        values = _mapping("IssueOccurrence", payload)
+        values = as_fields("IssueOccurrence", payload)
         event = values.get("event")
         if values.get("event_id") in (None, "") and isinstance(event, Mapping):
             values["event_id"] = event.get("event_id")
@@ -231,7 +236,7 @@ class IssueOccurrence:
             "issue_title": self.issue_title,
             "subtitle": self.subtitle,
             "resource_id": self.resource_id,
-            "evidence_data": _copied(self.evidence_data),
+            "evidence_data": copied(self.evidence_data),
             "evidence_display": [evidence.to_dict() for evidence in self.evidence_display],
             "type": self.type,
             "detection_time": self.detection_time.timestamp(),
@@ -241,7 +246,7 @@ class IssueOccurrence:
             "assignee": self.assignee,
             **old,
             **joined,
-            **_copied(self.extra),
+            **copied(self.extra),
         }
 
     def to_row(self, group_id: int | None = None) -> dict[str, Any]:
@@ -301,7 +306,7 @@ class IssueOccurrence:
         """When the tracker's server got it, UTC: ``received_at`` or the event's ``received``, if that is a time."""
         event = self.extra.get("event") or {}
         value = self.extra.get("received_at")
-        return _time(event.get("received") if value is None else value, "received_at", [])
+        return as_time(event.get("received") if value is None else value, "received_at", [])
 
 
 def occurrences_by_event(
@@ -327,89 +332,11 @@ def occurrences_by_event(
     return {event: tuple(sorted(ones, key=lambda one: (one.detection_time, one.id))) for event, ones in found.items()}
 
 
-# --- from what a payload holds to values, and what is wrong with it ---------------------------------------------------
-
-_SHORT: Final = reprlib.Repr()
-_SHORT.maxstring = _SHORT.maxother = 60
-
-
-def _shown(value: object) -> str:
-    """A value of an export, short and without control characters."""
-    try:
-        return _SHORT.repr(value)
-    except ValueError:  # a whole number of thousands of digits
-        return f"a huge {type(value).__name__}"
-
-
-def _refuse(what: str, problems: Problems) -> None:
-    if problems:
-        raise FrameError(f"{what}: {'. '.join(problems)}.")
-
-
-def _mapping(what: str, payload: object) -> dict[str, Any]:
-    if not isinstance(payload, Mapping):
-        raise FrameError(f"{what}: expected a mapping, such as json.loads gives, got {_shown(payload)}.")
-    return dict(payload)
-
-
-def _text(value: object, name: str, problems: Problems) -> str | None:
-    if value is None:
-        return None
-    if not isinstance(value, str):
-        problems.append(f"{name}: expected text, got {_shown(value)}")
-        return None
-    return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
-def _whole(value: object, name: str, problems: Problems) -> int | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int):
-        problems.append(f"{name}: expected a whole number, got {_shown(value)}")
-        return None
-    if not 0 <= value <= _LARGEST:
-        problems.append(f"{name}: {_shown(value)} is {'negative' if value < 0 else 'too large'}")
-        return None
-    return value
-
-
-def _group_id(value: object, problems: Problems) -> int | None:
-    """The REST API writes ids of groups as text, and so do exports that join them."""
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20:
-        value = int(value)
-    return _whole(None if value == "" else value, "group_id", problems)
-
-
-def _fingerprint(value: object, problems: Problems) -> tuple[str, ...]:
-    if value is None:
-        problems.append("fingerprint: missing; its first part picks the group")
-        return ()
-    if not isinstance(value, list | tuple):
-        problems.append(f"fingerprint: expected a list of text, got {_shown(value)}")
-        return ()
-    before = len(problems)
-    parts = [_text(part, f"fingerprint[{index}]", problems) for index, part in enumerate(value)]
-    problems += [f"fingerprint[{index}]: null; text is needed" for index, part in enumerate(value) if part is None]
-    if len(problems) == before and not (parts and parts[0]):
-        problems.append("fingerprint: empty; its first part picks the group")
-    return tuple(part for part in parts if part is not None)
-
-
-def _evidence_data(value: object, problems: Problems) -> dict[str, Any]:
-    if value is None:
-        return {}
-    if not isinstance(value, Mapping):
-        problems.append(f"evidence_data: expected an object, got {_shown(value)}")
-        return {}
-    data: dict[str, Any] = _json(value, "evidence_data", problems)
-    return data
-
-
 def _evidence_display(value: object, problems: Problems) -> tuple[IssueEvidence, ...]:
     if value is None:
         return ()
     if not isinstance(value, list | tuple):
-        problems.append(f"evidence_display: expected a list, got {_shown(value)}")
+        problems.append(f"evidence_display: expected a list, got {shown(value)}")
         return ()
     found = []
     for index, entry in enumerate(value):
@@ -424,77 +351,20 @@ def _evidence_display(value: object, problems: Problems) -> tuple[IssueEvidence,
 def _extra(record: IssueEvidence | IssueOccurrence, problems: Problems) -> dict[str, Any]:
     value: object = record.extra
     if not isinstance(value, Mapping):
-        problems.append(f"extra: expected a mapping, got {_shown(value)}")
+        problems.append(f"extra: expected a mapping, got {shown(value)}")
         return {}
-    for name in value:
-        if name in {part.name for part in fields(record)}:
-            problems.append(f"extra: holds {name}, which is a field of its own")
-    return {str(name): _json(part, str(name), problems) for name, part in value.items()}
+    own = {part.name for part in fields(record)}
+    problems += [f"extra: holds {name}, which is a field of its own" for name in value if name in own]
+    return {str(name): as_json(part, str(name), problems) for name, part in value.items()}
 
 
 def _check_topic(extra: Mapping[str, Any], project_id: int | None, problems: Problems) -> None:
     """What a message of the topic says besides the record must fit to it."""
-    kind = extra.get("payload_type")
-    if kind not in (None, "occurrence"):
+    kind = extra.get("payload_type") or "occurrence"
+    if kind != "occurrence":
         hint = "; read_status_changes reads such messages" if kind == "status_change" else ""
-        problems.append(f"payload_type: {_shown(kind)} is no occurrence{hint}")
-    event = extra.get("event")
-    if event is None:
-        return
-    if not isinstance(event, Mapping):
-        problems.append(f"event: expected an object, got {_shown(event)}")
-        return
+        problems.append(f"payload_type: {shown(kind)} is no occurrence{hint}")
+    event = as_object(extra.get("event"), "event", problems)
     theirs = event.get("project_id")
     if None not in (theirs, project_id) and theirs not in (project_id, str(project_id)):
-        problems.append(f"event.project_id: {_shown(theirs)}, but project_id is {project_id}; both must be the same")
-
-
-def _time(value: object, name: str, problems: Problems) -> datetime | None:
-    try:
-        at = _moment(value, name)
-        if not _FIRST <= at <= _LAST:
-            raise FrameError(f"{name}: {_shown(value)} lies outside the years 1990 to 2100; write seconds since 1970")
-    except FrameError as error:
-        problems.append(str(error))
-        return None
-    return at
-
-
-def _moment(value: object, name: str) -> datetime:
-    if value is None:
-        raise FrameError(f"{name}: missing; a time with a zone is needed")
-    if isinstance(value, datetime):
-        at = value
-    elif isinstance(value, str):
-        try:
-            at = datetime.fromisoformat(value)
-        except ValueError:
-            raise FrameError(f"{name}: not a time: {_shown(value)}") from None
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        if not abs(value) < 1e11:  # nor is NaN
-            raise FrameError(f"{name}: {_shown(value)} is no time; write seconds since 1970")
-        # the microsecond that readers of files round to
-        micros = value * 1_000_000 if isinstance(value, int) else round(value * 1e6)
-        return datetime.fromtimestamp(micros // 1_000_000, UTC).replace(microsecond=micros % 1_000_000)
-    else:
-        raise FrameError(f"{name}: expected seconds since 1970 or ISO 8601 text, got {_shown(value)}")
-    if at.utcoffset() is None:
-        raise FrameError(f"{name}: no time zone: {_shown(value)}; write an offset such as +00:00 or Z")
-    try:
-        return at.astimezone(UTC)
-    except OverflowError:  # the first and the last day that Python knows
-        raise FrameError(f"{name}: {_shown(value)} is no time") from None
-
-
-def _json(value: object, name: str, problems: Problems) -> Any:
-    """A copy of a value as JSON says it: whatever passes can be written, and is read back the same."""
-    try:
-        return json.loads(json.dumps(dict(value) if isinstance(value, Mapping) else value, allow_nan=False))
-    except (TypeError, ValueError, RecursionError) as error:
-        problems.append(f"{name}: cannot be written as JSON ({error})")
-        return {}
-
-
-def _copied(value: Mapping[str, Any]) -> dict[str, Any]:
-    copy: dict[str, Any] = json.loads(json.dumps(value))
-    return copy
+        problems.append(f"event.project_id: {shown(theirs)}, but project_id is {project_id}; both must be the same")
