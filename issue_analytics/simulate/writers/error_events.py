@@ -33,7 +33,6 @@ from issue_analytics.simulate.writers.lines import (
     ISO_MICROS,
     ORGANIZATION,
     PLATFORM,
-    RECORDS_PER_FILE,
     RELEASE,
     RETENTION_DAYS,
     about_groups,
@@ -54,15 +53,15 @@ def write(sim: "Simulation") -> Iterator[tuple[str, bytes]]:
     """Yield ``error_events-000.jsonl.gz`` …, in the order of time, 200,000 events to a file."""
     events = errors(sim)
     # what stands before the first ": " of a title is the exception's type
-    cut = pl.col("title").str.splitn(": ", 2).struct
-    exception = pl.struct(type=cut.field("field_0"), value=cut.field("field_1").fill_null(""))
+    halves = pl.col("title").str.splitn(": ", 2).struct
+    exception = pl.struct(type=halves.field("field_0"), value=halves.field("field_1").fill_null(""))
     groups = sim.groups.with_columns(
         tags=tags(sim.groups), metadata=exception, exception=pl.struct(values=pl.concat_list(exception))
     )
-    last = max(0, events.height - 1) // RECORDS_PER_FILE
-    for number, part in parts(events):
+    cut = list(parts(events))
+    for number, part in cut:
         lines = pack(_messages(about_groups(part, groups, "culprit", "first_seen", "tags", "metadata", "exception")))
-        if number == last:
+        if number == cut[-1][0]:
             lines += b"".join(json.dumps(message).encode() + b"\n" for message in _changes(sim, events))
         yield f"error_events-{number:03}.jsonl.gz", lines
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from issue_analytics.frames import KEY
-from issue_analytics.simulate.writers.lines import ISO_OFFSET, RECORDS_PER_FILE, pack, parts
+from issue_analytics.simulate.writers.lines import ISO_OFFSET, pack, parts
 
 if TYPE_CHECKING:
     from issue_analytics.simulate import Simulation
@@ -30,21 +30,17 @@ _META: Final = [
 
 def write(sim: "Simulation") -> Iterator[tuple[str, bytes]]:
     """Yield ``snuba-000.jsonl.gz`` …, 20 pages to a file, and ``snuba-page.json``."""
-    rows = sim.hourly_counts.sort(*KEY, "hour")
+    rows = sim.hourly_counts.sort(*KEY, "hour").with_columns(page=pl.int_range(pl.len()) // _PAGE)
     asked = rows.select(pl.col("hour").max().dt.offset_by("1h").dt.epoch("s")).item() or 0
     for number, part in parts(rows):
-        yield f"snuba-{number:03}.jsonl.gz", pack(_pages(part, asked, number * RECORDS_PER_FILE // _PAGE))
-    yield "snuba-page.json", pack(_pages(rows[:_PAGE], asked, 0))
+        yield f"snuba-{number:03}.jsonl.gz", pack(_pages(part, asked))
+    yield "snuba-page.json", pack(_pages(rows[:_PAGE], asked))
 
 
-def _pages(rows: pl.DataFrame, asked: int, first: int) -> pl.Series:
+def _pages(rows: pl.DataFrame, asked: int) -> pl.Series:
     bucket = pl.col("hour").dt.strftime(ISO_OFFSET).alias("hourBucket")
     row = pl.struct(*KEY, bucket, pl.col("count").alias("count()")).struct.json_encode()
-    data = (
-        rows.select(row=row, page=pl.int_range(pl.len()) // _PAGE)
-        .group_by("page", maintain_order=True)
-        .agg(pl.col("row").str.join(","))
-    )
+    data = rows.select("page", row=row).group_by("page", maintain_order=True).agg(pl.col("row").str.join(","))
     if data.is_empty():
         data = pl.DataFrame({"page": [0], "row": [""]})
     return data.select(
@@ -52,7 +48,7 @@ def _pages(rows: pl.DataFrame, asked: int, first: int) -> pl.Series:
             pl.lit('{"data":['),
             "row",
             pl.lit(f'],"meta":{json.dumps(_META)},"timing":{{"timestamp":'),
-            asked + first + pl.col("page"),  # page after page was asked for a second later
+            asked + pl.col("page"),  # page after page was asked for a second later
             pl.lit(',"duration_ms":41,"marks_ms":{"cache_get":2,"execute":36}}}'),
         )
     ).to_series()
