@@ -89,7 +89,7 @@ class Part:
     """What a batch of one file came to: accepted rows by kind, with ``row``; rejects; rows read by kind.
 
     ``found`` is the name of the file's format, ``ignored`` counts what is no row of ours, ``note`` is what users of
-    such rows must be told.
+    such rows must be told, ``refused`` counts whole series and answers that were refused, by reason.
     """
 
     accepted: Mapping[str, pl.DataFrame]
@@ -98,6 +98,7 @@ class Part:
     found: str = ""
     ignored: Mapping[str, int] = field(default_factory=dict)
     note: str | None = None
+    refused: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -260,6 +261,8 @@ def _parts(file: _File, fallback: str) -> Iterator[Part]:
     options, source = file.options, told(file.path)
     given = Given(lambda: file.digest, "group_id" in (options.columns or {}), options.provenance)
     seen = fallback
+    refused: Counter[str] = Counter()
+    useful = False
     for form, batch in _batches(file, fallback):
         name, note = form.name, form.note
         seen = batch.rows[0][0] if batch.rows else seen
@@ -267,18 +270,34 @@ def _parts(file: _File, fallback: str) -> Iterator[Part]:
             # rejects take much memory: so many rows at a time
             for raw in rows.iter_slices(tables.ROWS):
                 frame, problems = KINDS[kind].accept(raw, given)
+                reasons: Counter[str] = Counter()
                 if "problem" in raw.columns:
                     problems = _refused_first(raw["problem"], problems)
+                    useful = useful or raw["problem"].has_nulls()
+                    if "whole" in raw.columns:
+                        reasons = Counter(raw["problem"].filter(raw["whole"].is_not_null()))
+                else:
+                    useful = True
                 good, bad = split(frame.with_columns(raw["row"]), problems, raw["row"], source, batch.texts)
                 bad = bad.with_columns(kind=pl.lit(kind))
-                yield Part({kind: good} if good.height else {}, bad, {kind: raw.height}, name, note=note)
+                refused.update(reasons)
+                yield Part({kind: good} if good.height else {}, bad, {kind: raw.height}, name, {}, note, reasons)
         if batch.broken:
             # what cannot be read is counted with the kind its file would have had
             kind = options.kind or (batch.rows[0][0] if batch.rows else seen)
             broken = _refuse_broken(source, batch.broken)
+            useful = True
             yield Part({}, broken.with_columns(kind=pl.lit(kind)), {kind: broken.height}, name)
         if batch.ignored:
             yield Part({}, pl.DataFrame(schema={**REJECTS, "kind": pl.String}), {}, name, batch.ignored)
+    if refused and not useful:
+        raise _useless(file.path, refused)
+
+
+def _useless(path: Path, refused: Counter[str]) -> ExportError:
+    """The error of a file that is read well and holds nothing that can be used."""
+    said = "; ".join(reason for reason, _ in refused.most_common(3))
+    return ExportError(f"{path}: nothing in it can be used. {said[:1].upper()}{said[1:]}.")
 
 
 def _refused_first(refused: pl.Series, problems: list[pl.Series | None]) -> list[pl.Series | None]:
@@ -352,6 +371,7 @@ def read(
     rejects: list[pl.DataFrame] = []
     skipped: list[tuple[str, str]] = []
     others: Counter[str] = Counter()
+    refused: Counter[str] = Counter()
     for path in files:
         try:
             parts = list(read_file(path, options, fallback=kind, fast=fast))
@@ -372,6 +392,7 @@ def read(
             tally.read += sum(part.read.values())
             others.update({name: number for name, number in part.read.items() if name != kind})
             rejects.append(part.rejects.filter(pl.col("kind") == kind))
+            refused.update(part.refused if kind in part.read else {})
             if kind in part.accepted:
                 frames.append(part.accepted[kind].with_columns(pl.lit(told(path)).alias("file")))
     tally.other = sum(others.values())
@@ -382,6 +403,8 @@ def read(
         good = merged.select(good.columns)
         bad = pl.concat([bad, clashes])
     tally.accepted, tally.rejected = good.height, bad.height
+    if single and refused and not tally.accepted and tally.rejected == refused.total():
+        raise _useless(files[0], refused)
     if not tally.accepted and not tally.rejected:
         if tally.other:
             found = ", ".join(f"{number} rows of {name}" for name, number in others.most_common())

@@ -77,7 +77,7 @@ def _series(series: Mapping[str, Any], keys: Mapping[str, Any] | None) -> Iterat
     if isinstance(fields, dict) and fields and not any(name in fields for name in COUNT):
         problem = f'a series of "{", ".join(map(str, fields))[:100]}", not of count(); only events are counted here'
     if keys is None or problem is not None:
-        yield refused("hourly_counts", problem or NAMELESS, {**series, "data": points[:3]})
+        yield refused("hourly_counts", problem or NAMELESS, {**series, "data": points[:3]}, whole=True)
         return
     start, end = seconds_of(series.get("start")), seconds_of(series.get("end"))
     yield from hourly([_point(point) for point in points], keys, start=start, end=end)
@@ -94,7 +94,7 @@ def _of(value: Any, keys: Mapping[str, Any] | None) -> Iterator[Row]:
                 yield from _series(series, keys)
             else:
                 problem = f'a series of "{name[:60]}", not of count(); only events are counted here'
-                yield refused("hourly_counts", problem, {**series, "data": series["data"][:3]})
+                yield refused("hourly_counts", problem, {**series, "data": series["data"][:3]}, whole=True)
     else:
         yield refused("hourly_counts", "not a series of points", value)
 
@@ -105,7 +105,7 @@ def _open(record: Any, stem: str) -> Iterator[Row]:
         return
     for label, value in record.items():
         if label in ("Other", "unknown"):
-            yield refused("hourly_counts", OTHER if label == "Other" else NO_ISSUE, {label: value})
+            yield refused("hourly_counts", OTHER if label == "Other" else NO_ISSUE, {label: value}, whole=True)
         else:
             yield from _of(value, named(label))
 

@@ -76,7 +76,7 @@ def _series(series: Any, answer: Mapping[str, Any], stem: str, *, alone: bool) -
         numeric = isinstance(interval, int | float) and not isinstance(interval, bool)
         problem = not_hourly(interval / 1_000) if numeric else "meta.interval: not 3600000, an hour in milliseconds"
     if problem is not None:
-        yield refused("hourly_counts", problem, {**series, "values": values[:3]})
+        yield refused("hourly_counts", problem, {**series, "values": values[:3]}, whole=True)
         return
     of_all = answer["meta"] if isinstance(answer.get("meta"), dict) else {}
     end = seconds_of(of_all.get("end"))

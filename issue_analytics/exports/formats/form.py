@@ -1,6 +1,6 @@
 """What a format is, and small helpers that several of them need."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
@@ -39,6 +39,9 @@ class Format:
         note: what everybody who uses such rows must be told.
         holds: whether a record may stand in a file of this format, where that is more than ``knows`` says: some records
             of a format do not show that they are of it.
+        quick: the same as ``open`` for the many lines of a big file that hold nothing out of the ordinary: their kind,
+            and a frame of their raw rows, each with the place of its ``line`` among those given; the others are left to
+            ``open``.
     """
 
     name: str
@@ -48,6 +51,7 @@ class Format:
     adapt: Callable[[str, pl.DataFrame], list[tuple[str, pl.DataFrame]]] | None = None
     note: str | None = None
     holds: Callable[[Any], bool] | None = None
+    quick: Callable[[Sequence[bytes]], tuple[str, pl.DataFrame]] | None = None
 
 
 def first_of(record: Mapping[str, Any], *names: str) -> Any:
@@ -64,9 +68,12 @@ def ignored(what: str) -> Row:
     return Row("", {}, what)
 
 
-def refused(kind: str, problem: str, shown: Any) -> Row:
-    """A row that cannot be accepted, for a reason that only its format knows."""
-    return Row(kind, {"problem": problem}, shown)
+def refused(kind: str, problem: str, shown: Any, *, whole: bool = False) -> Row:
+    """A row that cannot be accepted, for a reason that only its format knows.
+
+    ``whole``: it stands for a whole series or answer. A file in which there is nothing else is of no use, and an error.
+    """
+    return Row(kind, {"problem": problem, **({"whole": True} if whole else {})}, shown)
 
 
 def is_message(record: Any) -> bool:

@@ -27,7 +27,7 @@ def _knows(record: Any) -> bool:
 def _open(record: Any, stem: str) -> Iterator[Row]:
     keys = from_stem(stem)
     if keys is None:
-        yield refused("hourly_counts", NAMELESS, record[:20])
+        yield refused("hourly_counts", NAMELESS, record[:20], whole=True)
     else:
         yield from hourly(pairs(record), keys, whole_start=True, advice=f"ask for resolution=1h, or {ADVICE}")
 

@@ -66,7 +66,7 @@ def _stats(stats: Any, keys: Mapping[str, Any]) -> Iterator[Row]:
             yield ignored("coarser stats of issues that have hourly ones")
         elif points:
             problem = not_hourly(every(series[period]), _ADVICE)
-            yield refused("hourly_counts", problem, {**keys, "stats": {period: points[:20]}})
+            yield refused("hourly_counts", problem, {**keys, "stats": {period: points[:20]}}, whole=True)
 
 
 def _forecasts(forecast: Any, keys: Mapping[str, Any]) -> Iterator[Row]:

@@ -147,7 +147,7 @@ def hourly(
     distance = every(points)
     if distance not in (None, HOUR):
         shown = {**keys, "points": [point.shown for point in points[:20]]}
-        yield refused("hourly_counts", not_hourly(distance, advice), shown)
+        yield refused("hourly_counts", not_hourly(distance, advice), shown, whole=True)
         return
     times = [seconds_of(point.at) for point in points]
     known = [at for at in times if at is not None]

@@ -42,7 +42,7 @@ def _open(record: Any, stem: str) -> Iterator[Row]:
     error = record.get("error")
     if isinstance(error, dict) and "data" not in record:
         said = f"{error.get('type')}: {error.get('message')}"[:300]
-        yield refused("hourly_counts", f'the query failed: "{said}"; run it again', record)
+        yield refused("hourly_counts", f'the query failed: "{said}"; run it again', record, whole=True)
         return
     for row in record["data"]:
         yield flat_row(row)
