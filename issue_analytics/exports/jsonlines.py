@@ -190,15 +190,23 @@ def _opened(record: Any, wanted: Wanted) -> list[Row]:
         raise ValueError(f"not as {form.name} are ({type(error).__name__}: {str(error)[:100]})") from None
 
 
-def _nested_rows(piece: Piece, wanted: Wanted, first: int) -> tuple[Batch, int]:
+def _nested_rows(piece: Piece, wanted: Wanted, first: int, *, fast: bool) -> tuple[Batch, int]:
     """Records that hold rows, one at a time; returns the batch and the number that follows its last row."""
+    lines = [line for line in piece.text.split(b"\n") if line.strip()]
     rows: dict[str, list[dict[str, Any]]] = {}
     broken: list[tuple[int, str, str | None]] = []
     raws: dict[int, Any] = {}
     others: Counter[str] = Counter()
+    quick = None
+    if fast and wanted.format.quick is not None:
+        quick = wanted.format.quick(lines)
+    done = set() if quick is None else set(quick[1]["line"].to_list())
+    numbers: dict[int, int] = {}
     number = first
-    for line in piece.text.split(b"\n"):
-        if not line.strip():
+    for place, line in enumerate(lines):
+        if place in done:
+            numbers[place], raws[number] = number, line
+            number += 1
             continue
         shown = line[:4_000].decode("utf-8", "replace")
         try:
@@ -220,19 +228,28 @@ def _nested_rows(piece: Piece, wanted: Wanted, first: int) -> tuple[Batch, int]:
                     continue
                 flat = {name: _list(part) if name in _LISTS else _plain(part) for name, part in values.items()}
                 rows.setdefault(kind, []).append({"row": number, **flat})
-                raws[number] = values if original is None else original
+                raws[number] = values if original is None else line if original is value else original
                 number += 1
-    frames = []
+    frames = {}
     for kind, dicts in rows.items():
         names = dict.fromkeys(name for row in dicts for name in row)
         schema = {name: pl.Int64 if name == "row" else _type(name) for name in names}
-        frames.append((kind, pl.DataFrame(dicts, schema=schema)))
-    batch = Batch(_adapted(frames, wanted), broken, lambda numbers: [_text(raws[n]) for n in numbers], others)
+        frames[kind] = pl.DataFrame(dicts, schema=schema)
+    if quick is not None and quick[1].height:
+        kind, frame = quick
+        frame = frame.select(
+            pl.col("line").replace_strict(numbers, return_dtype=pl.Int64).alias("row"), pl.exclude("line")
+        )
+        frames[kind] = pl.concat([frame, frames[kind]], how="diagonal").sort("row") if kind in frames else frame
+    ordered = sorted(frames.items(), key=lambda item: item[1]["row"][0])
+    batch = Batch(_adapted(ordered, wanted), broken, lambda asked: [_text(raws[n]) for n in asked], others)
     return batch, number
 
 
 def _text(value: Any) -> str | None:
-    """A value as rejects show it."""
+    """A value as rejects show it; a line as it stands."""
+    if isinstance(value, bytes):
+        return value[:4_000].decode("utf-8", "replace")
     return _plain(json.dumps(value, ensure_ascii=False, default=str)[:4_000])
 
 
@@ -328,7 +345,7 @@ def parse(piece: Piece, wanted: Wanted, *, first: int | None = None, fast: bool 
     """
     first = piece.first if first is None else first
     if wanted.format.open is not None:
-        yield _nested_rows(piece, wanted, first)
+        yield _nested_rows(piece, wanted, first, fast=fast)
         return
     schema = _schema(wanted)
     text = piece.text

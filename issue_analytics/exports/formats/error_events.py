@@ -11,8 +11,8 @@ each event that was removed or moved.
 from typing import Final
 
 from issue_analytics.exports.formats.form import Format, is_message
-from issue_analytics.exports.formats.messages import open_message
+from issue_analytics.exports.formats.messages import open_message, quick_messages
 
 __all__ = ["FORMAT"]
 
-FORMAT: Final = Format("error_events", is_message, open=open_message)
+FORMAT: Final = Format("error_events", is_message, open=open_message, quick=quick_messages)

@@ -8,7 +8,7 @@ is the event's: the one in ``occurrence_data`` may be another.
 from typing import Any, Final
 
 from issue_analytics.exports.formats.form import Format, is_message
-from issue_analytics.exports.formats.messages import is_occurrence, open_message
+from issue_analytics.exports.formats.messages import is_occurrence, open_message, quick_messages
 
 __all__ = ["FORMAT"]
 
@@ -17,4 +17,4 @@ def _knows(record: Any) -> bool:
     return is_message(record) and record[1] == "insert" and is_occurrence(record[2])
 
 
-FORMAT: Final = Format("generic_events", _knows, open=open_message, holds=is_message)
+FORMAT: Final = Format("generic_events", _knows, open=open_message, quick=quick_messages, holds=is_message)
