@@ -60,7 +60,11 @@ def first_of(record: Mapping[str, Any], *names: str) -> Any:
     >>> first_of({"groupID": None, "group_id": 7}, "groupID", "group_id")
     7
     """
-    return next((record[name] for name in names if record.get(name) is not None), None)
+    for name in names:  # no generator: rows of answers are many
+        value = record.get(name)
+        if value is not None:
+            return value
+    return None
 
 
 def ignored(what: str) -> Row:

@@ -6,9 +6,9 @@ from typing import Any, Final
 import polars as pl
 
 from issue_analytics.exports.formats import plain
-from issue_analytics.exports.formats.form import Format, Row, first_of, refused
+from issue_analytics.exports.formats.form import Fields, Format, Row, first_of, refused
 
-__all__ = ["FORMAT", "flat_row", "reading"]
+__all__ = ["FORMAT", "reading"]
 
 
 def _knows(record: Any) -> bool:
@@ -22,20 +22,15 @@ def _knows(record: Any) -> bool:
     return "meta" in record or any(isinstance(row, dict) for row in rows[:50])
 
 
-def flat_row(record: Any) -> Row:
-    """A record without nesting as a row, by the fields of the format that knows it, whose name is its ``form``."""
-    from issue_analytics.exports.formats import TABLES
+def _known(names: tuple[str, ...]) -> tuple[str, str, Fields] | None:
+    """The format, the kind and the fields of rows with these names, or None."""
+    from issue_analytics.exports.formats import table_format_of
 
-    if isinstance(record, dict):
-        for form in TABLES:
-            if form.knows(record):
-                kind = next(iter(form.fields)) if len(form.fields) == 1 else plain.kind_of(record, None)
-                if kind is not None:
-                    fields = form.fields[kind]
-                    values = {ours: first_of(record, *theirs) for ours, theirs in fields.items()}
-                    return Row(kind, {**values, "form": form.name}, record)
-    found = ", ".join(map(str, record))[:200] if isinstance(record, dict) else type(record).__name__
-    return refused("hourly_counts", f"not a row of a known kind; found: {found or 'nothing'}", record)
+    form = table_format_of(names)
+    if form is None:
+        return None
+    kind = next(iter(form.fields)) if len(form.fields) == 1 else plain.kind_of(names)
+    return None if kind is None else (form.name, kind, form.fields[kind])
 
 
 def _open(record: Any, stem: str) -> Iterator[Row]:
@@ -44,8 +39,19 @@ def _open(record: Any, stem: str) -> Iterator[Row]:
         said = f"{error.get('type')}: {error.get('message')}"[:300]
         yield refused("hourly_counts", f'the query failed: "{said}"; run it again', record, whole=True)
         return
+    seen: dict[tuple[str, ...], tuple[str, str, Fields] | None] = {}  # rows are many, and all have the same columns
     for row in record["data"]:
-        yield flat_row(row)
+        names = tuple(row) if isinstance(row, dict) else ()
+        if names not in seen:
+            seen[names] = _known(names)
+        known = seen[names]
+        if known is None:
+            found = ", ".join(names)[:200] if isinstance(row, dict) else type(row).__name__
+            yield refused("hourly_counts", f"not a row of a known kind; found: {found or 'nothing'}", row)
+        else:
+            form, kind, fields = known
+            values = {ours: first_of(row, *theirs) for ours, theirs in fields.items()}
+            yield Row(kind, {**values, "form": form}, row)
 
 
 def _adapt(kind: str, raw: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
