@@ -44,7 +44,7 @@ def _sound(manifest: Mapping[str, Any]) -> bool:
         parts = [(kind, part) for source in sources for kind, named in source["parts"].items() for part in named]
         return (
             all(PART.fullmatch(part) and part.startswith(f"{kind}/") for kind, part in parts)
-            and all(_NAMES <= source.keys() for source in sources)
+            and all(source.keys() >= _NAMES for source in sources)
             and all({"path", "reason"} <= skip.keys() for skip in manifest["skipped"])
             and all(manifest[name] == value for name, value in _sums(sources).items())
         )

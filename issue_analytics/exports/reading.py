@@ -12,7 +12,7 @@ import polars as pl
 from issue_analytics.errors import ExportError, SettingsError
 from issue_analytics.exports import tables
 from issue_analytics.exports.files import Source, chunks, content_hash, expand, told
-from issue_analytics.exports.formats import FORMATS, plain, snuba, table_format_of
+from issue_analytics.exports.formats import FORMATS, envelopes, plain, snuba, table_format_of
 from issue_analytics.exports.formats.form import Format
 from issue_analytics.exports.jsonlines import Batch, Wanted, parse
 from issue_analytics.exports.kinds import KINDS, hourly_counts
@@ -151,6 +151,8 @@ def _wanted(file: _File, sniffed: Sniffed, fallback: str) -> Wanted:
     form = sniffed.format
     if options.format is not None and options.format in _NAMED:
         form = _NAMED[options.format]
+        if form.open is not None and sniffed.content in ("csv", "parquet"):
+            raise ExportError(f"{file.path}: a table; {form.name} are JSON. Leave the format out.")
     elif options.format is not None:
         if form is snuba.FORMAT:
             form = snuba.reading(options.format)
@@ -202,11 +204,12 @@ def _batches(file: _File, fallback: str) -> Iterator[tuple[Format, Batch]]:
         for batch in tables.csv_batches(sniffed.stream, sniffed.fields, sniffed.separator, wanted, fast=file.fast):
             yield wanted.format, batch
         return
-    records = (
-        pieces(sniffed.stream)
-        if sniffed.content == "lines"
-        else documents(sniffed.stream, array=sniffed.content == "array")
-    )
+    if wanted.format is envelopes.FORMAT:
+        records = envelopes.records(sniffed.stream)
+    elif sniffed.content in ("lines", "envelope"):
+        records = pieces(sniffed.stream)
+    else:
+        records = documents(sniffed.stream, array=sniffed.content == "array")
     shift = 0
     for piece in records:
         if piece.problem is not None:

@@ -10,7 +10,7 @@ from itertools import chain
 from typing import Any, Final
 
 from issue_analytics.errors import ExportError
-from issue_analytics.exports.formats import Format, format_of, is_message, records_in, table_format_of
+from issue_analytics.exports.formats import Format, envelopes, format_of, is_message, records_in, table_format_of
 from issue_analytics.exports.lines import MAX_RECORD, documents, pieces
 
 __all__ = ["Sniffed", "Unknown", "sniff"]
@@ -34,9 +34,9 @@ class Unknown(ExportError):  # noqa: N818 - internal, an ExportError to everybod
 class Sniffed:
     """What a file holds.
 
-    ``content`` is ``"lines"``, ``"array"``, ``"document"`` (JSON), ``"csv"`` or ``"parquet"``; ``format`` is the format
-    of its first record that is of a known one, None where none was; ``fields`` are the fields of the first records;
-    ``stream`` are all its bytes, for ``"parquet"`` too.
+    ``content`` is ``"lines"``, ``"array"``, ``"document"`` (JSON), ``"envelope"``, ``"csv"`` or ``"parquet"``;
+    ``format`` is the format of its first record that is of a known one, None where none was; ``fields`` are the fields
+    of the first records; ``stream`` are all its bytes, for ``"parquet"`` too.
     """
 
     content: str
@@ -65,7 +65,7 @@ def _json_head(content: str, head: bytes) -> list[Any]:
 
 
 def _json_content(head: bytes) -> str:
-    """``lines``, ``array`` or ``document`` for text that begins with ``{`` or ``[``."""
+    """``lines``, ``array``, ``document`` or ``envelope`` for text that begins with ``{`` or ``[``."""
 
     def whole(line: bytes) -> bool:
         try:
@@ -73,15 +73,20 @@ def _json_content(head: bytes) -> str:
         except (ValueError, RecursionError):
             return False
 
-    if re.match(rb"\[\s*\[", head):
-        return "lines" if whole(head.split(b"\n")[0]) else "document"  # a series of points, or pages: read as one
     lines = [line for line in head.split(b"\n")[:50] if line.strip()]
     first = lines[0].strip()
+    if re.match(rb'\[\s*\[\s*[0-9]+\s*,\s*"', head):  # messages
+        return "lines" if len(lines) > 1 and whole(first) else "array"
+    if re.match(rb"\[\s*\[", head):
+        return "lines" if whole(head.split(b"\n")[0]) else "document"  # a series of points, or pages: read as one
     if first.startswith(b"{"):
+        if envelopes.looks_like(lines):
+            return "envelope"
         # the first line may be broken or too long; a later one that is an object and not indented tells as much
         alone = whole(first) or any(line[:1] == b"{" and whole(line) for line in lines[1:])
+        alone = alone or any(map(_is_message_line, lines[1:]))
         return "lines" if alone or (len(lines) == 1 and len(first) > MAX_RECORD) else "document"
-    if (len(lines) > 1 and whole(first)) or _is_message_line(first):
+    if (len(lines) > 1 and whole(first)) or any(map(_is_message_line, lines)):
         return "lines"
     return "document" if re.match(rb'\[\s*[0-9]+\s*,\s*"', head) else "array"
 
@@ -138,6 +143,8 @@ def sniff(path: object, stream: Iterator[bytes]) -> Sniffed:
     for magic, what in _MAGIC:
         if head.startswith(magic):
             raise ExportError(f"{path}: {what}.")
+    if head[257:262] == b"ustar":
+        raise ExportError(f"{path}: a tar archive; unpack it, and name the folder.")
     if head.startswith(b"\xef\xbb\xbf"):
         head = head[3:]
     body = head.lstrip()
@@ -146,6 +153,8 @@ def sniff(path: object, stream: Iterator[bytes]) -> Sniffed:
     whole = chain([head], stream)
     if body[:1] in b"{[":
         content = _json_content(body)
+        if content == "envelope":
+            return Sniffed(content, envelopes.FORMAT, ("event",), whole)
         records = _json_head(content, body)
         known = next(filter(None, map(format_of, records)), None)
         fields = tuple(dict.fromkeys(str(name) for record in records if isinstance(record, dict) for name in record))
