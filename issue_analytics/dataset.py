@@ -57,12 +57,15 @@ class Dataset:
     def hourly_counts(self) -> pl.LazyFrame:
         """One row is a group and an hour (contract ``HourlyCounts``), in no order.
 
-        Counts that were exported, for groups that have any; for all other groups, occurrences counted. Never both:
-        adding them up would count events twice.
+        Where the count of a group and hour was exported, it counts; for all other hours, occurrences are counted. Never
+        both: adding them up would count events twice.
         """
+        counted = hourly_counts(self.occurrences)
+        if not self.manifest["totals"].get("hourly_counts", {}).get("accepted"):
+            return counted
         exported = self._scan("hourly_counts")
-        counted = hourly_counts(self.occurrences.join(exported.select(KEY).unique(), on=KEY, how="anti"))
-        return pl.concat([exported, counted])
+        hour = (*KEY, "hour")
+        return pl.concat([exported, counted.join(exported.select(hour), on=hour, how="anti")])
 
     @property
     def status_changes(self) -> pl.LazyFrame:

@@ -737,3 +737,32 @@ def test_real_events_give_the_published_counts():
     assert rejects.height == 0
     counts = hourly_counts(frame).select("group_id", "hour", "count").sort("group_id", "hour")
     assert counts.equals(pl.read_parquet(REAL / "apache_error.parquet").select(counts.columns).sort("group_id", "hour"))
+
+
+def test_an_occurrence_and_its_event_are_of_one_project(tmp_path):
+    same, other = ({"event_id": "b" * 32, "project_id": project} for project in (3, 4))
+    path = write(tmp_path, "o.jsonl", lines(occurrence(event=same), occurrence(id="2", event=other)))
+    for fast in (True, False):
+        frame, rejects, _, _ = read(path, "occurrences", Options(), fast=fast)
+        assert frame.height == 1
+        assert rejects["row"].to_list() == [2]
+        assert first_reasons(rejects) == ["event.project_id: not the project_id of the occurrence"]
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"hour": 1, "count": 2},
+        {"at": 1, "kind": "x"},
+        {"escalated_at": 1},
+        {"new_status": 1},
+        {"title": "other", "detected_at": 5},
+    ],
+)
+def test_what_an_occurrence_carries_along_does_not_make_it_something_else(tmp_path, extra):
+    path = write(tmp_path, "o.jsonl", lines(occurrence(), occurrence(id="2", **extra)))
+    for fast in (True, False):
+        frame, _, tally, _ = read(path, "occurrences", Options(), fast=fast)
+        assert tally.accepted == 2
+        assert frame["title"].to_list() == ["Slow DB Query"] * 2
+        assert frame["detected_at"].n_unique() == 1

@@ -405,7 +405,7 @@ def backtest(
 
 def _truth(data: "Dataset", truth: str) -> "tuple[pl.DataFrame | None, pl.DataFrame | None, pl.DataFrame | None, str]":
     """Escalations, exposure, first_seen, and which truth it is."""
-    from issue_analytics.backtest import label_escalations
+    from issue_analytics.backtest import STATUS_KINDS, label_escalations
 
     totals = data.manifest["totals"]
     changes = data.status_changes.collect()
@@ -417,7 +417,7 @@ def _truth(data: "Dataset", truth: str) -> "tuple[pl.DataFrame | None, pl.DataFr
         if truth == "labels":
             raise SettingsError(f"--truth labels: {data.path} holds no label table; import one with escalated_at.")
     if truth in ("auto", "activities"):
-        if not changes.is_empty():
+        if changes["kind"].is_in(STATUS_KINDS).any():  # when issues were first seen is no record of what became of them
             escalations, exposure = label_escalations(changes)
             return escalations, exposure, ages, "activities"
         if truth == "activities":

@@ -24,7 +24,7 @@ __all__ = ["Batch", "Wanted", "parse", "rename"]
 _SMALL: Final = 2**16
 
 _LISTS: Final = ("fingerprint",)
-_EVENT: Final = pl.Struct({"event_id": pl.String, "received": pl.String})
+_EVENT: Final = pl.Struct({"event_id": pl.String, "received": pl.String, "project_id": pl.String})
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +85,8 @@ def rename(frame: pl.DataFrame, wanted: Wanted, kind: str) -> pl.DataFrame:
             there.append(pl.col("event").struct.field(inner))
         if there:
             chosen.append(pl.coalesce(there).alias(ours) if len(there) > 1 else there[0].alias(ours))
+    if isinstance(event, pl.Struct) and kind == "occurrences" and "project_id" in {part.name for part in event.fields}:
+        chosen.append(pl.col("event").struct.field("project_id").alias("event_project_id"))
     return frame.select(chosen)
 
 
@@ -100,7 +102,9 @@ def _by_kind(frame: pl.DataFrame, wanted: Wanted) -> list[tuple[str, pl.DataFram
 
     # the same order as plain.kind_of
     tests = [
-        ("status_changes", has("new_status") | (_payload(frame) == "status_change")),
+        ("status_changes", _payload(frame) == "status_change"),
+        ("occurrences", has("detection_time") & has("fingerprint")),
+        ("status_changes", has("new_status")),
         ("escalations", has("escalated_at")),
         ("hourly_counts", has("hour", "hourBucket")),
         ("recorded_forecasts", has("limit") & has("made_at")),

@@ -15,9 +15,9 @@ FIELDS: Final[Mapping[str, Fields]] = {
         "group_id": ("group_id",),
         "type": ("type",),
         "fingerprint": ("fingerprint",),
-        "title": ("title", "issue_title"),
+        "title": ("issue_title", "title"),
         "level": ("level",),
-        "detected_at": ("detected_at", "detection_time"),
+        "detected_at": ("detection_time", "detected_at"),
         "received_at": ("received_at",),
         "payload_type": ("payload_type",),
     },
@@ -71,7 +71,11 @@ def kind_of(fields: Collection[str], payload_type: object = None) -> str | None:
     >>> kind_of({"name", "value"}) is None
     True
     """
-    if payload_type == "status_change" or "new_status" in fields:
+    if payload_type == "status_change":
+        return "status_changes"
+    if {"detection_time", "fingerprint"} <= set(fields):
+        return "occurrences"  # whatever else a record carries along
+    if "new_status" in fields:
         return "status_changes"
     if "escalated_at" in fields:
         return "escalations"

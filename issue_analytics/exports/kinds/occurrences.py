@@ -54,4 +54,12 @@ def accept(raw: pl.DataFrame, given: Given) -> tuple[pl.DataFrame, list[pl.Serie
             "received_at": times(column(raw, "received_at"), "received_at", required=False)[0],
         }
     )
-    return frame, [project_problem, group_problem, at_problem, unknown]
+    return frame, [project_problem, group_problem, at_problem, unknown, _other_project(raw, project)]
+
+
+def _other_project(raw: pl.DataFrame, project: pl.Series) -> pl.Series | None:
+    """A record and the event in it must be of one project, or nobody knows whose it is."""
+    if "event_project_id" not in raw.columns:
+        return None
+    theirs, _ = integers(raw["event_project_id"], "event.project_id", required=False)
+    return when((theirs != project).fill_null(value=False), "event.project_id: not the project_id of the occurrence")
