@@ -722,7 +722,7 @@ def test_group_attributes_come_back(sim, folder):
 
 
 def test_labels_from_snapshots_are_those_from_activities(tmp_path):
-    sim = ia.simulate(groups=120, days=35, seed=5)
+    sim = ia.simulate(groups=300, days=35, seed=5)
     sim.write(tmp_path, formats=["group_attributes"], progress=False)
     snapshots = read(tmp_path / "group_attributes-000.jsonl.gz", "status_changes", Options())[0]
     told, exposure = ia.label_escalations(sim.status_changes)

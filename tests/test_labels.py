@@ -120,3 +120,38 @@ def test_an_escalation_on_the_hour_is_judged():
     result = backtest(counts, escalations, exposure=exposure)
     assert result.matches["delay_hours"].to_list() == [1.0]
     assert result.alerts["verdict"].to_list() == ["caught"]
+
+
+def snapshots(*rows):
+    return changes(*rows).with_columns(source=pl.lit("group_attributes"))
+
+
+def test_a_snapshot_that_repeats_the_status_is_no_change():
+    history = snapshots(
+        (0, "archived_until_escalating"), (5, "archived_until_escalating"), (30, "escalating"), (31, "escalating"),
+        (40, "ongoing"), (50, "escalating"),
+    )  # fmt: skip
+    escalations, exposure = label_escalations(history)
+    # straight after an archive-until-escalating it was the algorithm, else nobody knows
+    assert [(at - MONDAY) / HOUR for at in escalations["escalated_at"]] == [30, 50]
+    assert escalations["provenance"].to_list() == ["algorithm", "platform"]
+    assert exposure["start"].to_list() == [MONDAY]
+    assert exposure["end"].to_list() == [MONDAY + 30 * HOUR + timedelta(microseconds=1)]
+    shuffled, spans_again = label_escalations(history.sample(fraction=1, shuffle=True, seed=2).lazy())
+    assert shuffled.collect().equals(escalations)
+    assert spans_again.collect().equals(exposure)
+
+
+def test_the_first_snapshot_tells_a_state_and_not_a_change():
+    escalations, exposure = label_escalations(snapshots((0, "escalating"), (9, "archived_until_escalating")))
+    assert escalations.is_empty()
+    assert spans(exposure) == [(9, None)]
+    # an activity is a change, also the first one
+    assert label_escalations(changes((0, "escalating", "forecast")))[0].height == 1
+
+
+def test_a_snapshot_beside_the_activity_adds_nothing():
+    activity = changes((0, "archived_until_escalating"), (30, "escalating", "condition"))
+    both = pl.concat([activity, snapshots((0, "archived_until_escalating"), (30, "escalating"), (33, "escalating"))])
+    for one, other in zip(label_escalations(both), label_escalations(activity), strict=True):
+        assert one.equals(other)

@@ -156,7 +156,7 @@ def test_a_report_is_one_page_that_asks_for_nothing_from_outside(results, tmp_pa
     style = re.search(r"<style>(.*?)</style>", text, re.DOTALL)[1]
     assert "url(" not in style
     assert "@import" not in style
-    assert len(pictures(text)) == 2 + 3 + 3
+    assert len(pictures(text)) == 3 + 3 + 3
     for picture in pictures(text):
         for element in ET.fromstring(picture).iter():  # noqa: S314 # our own
             assert element.tag.rpartition("}")[2] not in {"script", "foreignObject", "a", "image"}
@@ -475,7 +475,7 @@ def test_many_pictures_do_not_make_a_large_file(tmp_path):
 def test_the_pictures_of_a_usual_report_all_have_room(results, tmp_path):
     text = report(results, tmp_path, cases=6)
     assert "Picture left out" not in text
-    assert len(pictures(text)) >= 2 + 4 + 6
+    assert len(pictures(text)) >= 3 + 4 + 6
 
 
 def test_a_report_appears_whole_or_not_at_all(results, tmp_path, monkeypatch):

@@ -220,6 +220,7 @@ class _Envelopes:
                 if header is not None and knows(header):
                     yield self._lose(line, "an event without the header of its item", start)
                 elif cut and header is None and not self.lost:
+                    due = None  # one reject says so
                     yield self._problem(line, "the file ends inside a header: it is cut off", start)
                 elif not self.lost:
                     what = "not JSON" if header is None else "neither of an envelope nor of an item"
