@@ -33,6 +33,7 @@ suite: $(READY)
 
 bench: $(READY)  ## ratios against peers measured in the same run
 	$(BIN)/python benchmarks/kernel.py
+	$(BIN)/python benchmarks/counts.py
 
 lab: $(READY)    ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks

@@ -3,10 +3,13 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from polars.io.plugins import register_io_source
 
 from issue_analytics.errors import SettingsError
 from issue_analytics.frames import KEY, FrameT, require
@@ -15,6 +18,18 @@ __all__ = ["HOUR", "Panel", "hourly_counts", "panels", "span", "whole_hour"]
 
 HOUR = timedelta(hours=1)
 
+_HOUR_US: Final = 3_600_000_000
+_MOST_HOUR: Final = 2**21 - 1
+_MOST_GROUP: Final = 2**42 - 1
+"""Largest hour since 1970 and largest group that fit one whole number together: hours to the year 2209."""
+
+_SCHEMA: Final = {
+    "project_id": pl.Int64(),
+    "group_id": pl.Int64(),
+    "hour": pl.Datetime("us", "UTC"),
+    "count": pl.Int64(),
+}
+
 PANEL_CELLS = 2**23
 """Cells of one panel: 64 MB, so that any number of groups over any number of years fits in memory block by block."""
 
@@ -22,8 +37,9 @@ PANEL_CELLS = 2**23
 def hourly_counts(occurrences: FrameT) -> FrameT:
     """Count occurrences per group and clock hour.
 
-    One row of the result is a group and an hour with at least one occurrence (contract ``HourlyCounts``), in the order
-    of group and hour; silent hours have no row. Lazy in, lazy out.
+    One row of the result is a group and an hour with at least one occurrence (contract ``HourlyCounts``); silent hours
+    have no row. Lazy in, lazy out: fifty million rows are counted in pieces, and come in no order, since sorting them
+    takes longer than counting. An eager frame comes in the order of project, group and hour.
 
     Raises:
         FrameError: the frame is no frame of occurrences.
@@ -35,11 +51,51 @@ def hourly_counts(occurrences: FrameT) -> FrameT:
     [(9, 2), (12, 1)]
     """
     require(occurrences, "Occurrences", columns=(*KEY, "detected_at"))
-    return (
-        occurrences.group_by(*KEY, hour=pl.col("detected_at").dt.truncate("1h"))
-        # pl.len() is unsigned: 1 - 5 would be four thousand million
-        .agg(count=pl.len().cast(pl.Int64))
-        .sort(*KEY, "hour")
+    if isinstance(occurrences, pl.DataFrame):
+        return _counted(occurrences.lazy()).sort(*KEY, "hour")
+    return register_io_source(partial(_source, occurrences), schema=_SCHEMA, validate_schema=True)
+
+
+def _source(
+    occurrences: pl.LazyFrame,
+    columns: list[str] | None,
+    predicate: pl.Expr | None,
+    rows: int | None,
+    batch_size: int | None,
+) -> Iterator[pl.DataFrame]:
+    """The counts of lazy occurrences, once they are asked for."""
+    groups = [] if predicate is None else predicate.meta.root_names()
+    if predicate is not None and set(groups) <= set(KEY):
+        # what is asked of groups only can be asked of their occurrences
+        occurrences, predicate = occurrences.filter(predicate), None
+    counts = _counted(occurrences)
+    if predicate is not None:
+        counts = counts.filter(predicate)
+    if rows is not None:
+        counts = counts.head(rows)
+    yield counts if columns is None else counts.select(columns)
+
+
+def _counted(occurrences: pl.LazyFrame) -> pl.DataFrame:
+    """Counts in no order. One whole number for group and hour is grouped twice as fast as three columns."""
+    hour = pl.col("detected_at").dt.epoch("us") // _HOUR_US
+    fits = pl.col("group_id").is_between(0, _MOST_GROUP) & hour.is_between(0, _MOST_HOUR)
+    packed = (
+        occurrences.group_by(pl.when(fits).then(pl.col("group_id") * (_MOST_HOUR + 1) + hour).alias("key"))
+        .agg(pl.len().alias("count"), pl.col("project_id").min().alias("low"), pl.col("project_id").max().alias("high"))
+        .collect(engine="streaming")
+    )
+    if packed["key"].has_nulls() or (packed["low"] != packed["high"]).any():
+        # ids too large to be packed, such as hashes, or one id in two projects
+        at = pl.col("detected_at").dt.truncate("1h").alias("hour")
+        counts = occurrences.group_by(*KEY, at).agg(count=pl.len()).collect(engine="streaming")
+        return counts.select(*KEY, "hour", pl.col("count").cast(pl.Int64)).cast(_SCHEMA)  # type: ignore[arg-type]
+    # pl.len() is unsigned: 1 - 5 would be four thousand million
+    return packed.select(
+        pl.col("low").alias("project_id"),
+        (pl.col("key") // (_MOST_HOUR + 1)).alias("group_id"),
+        ((pl.col("key") % (_MOST_HOUR + 1)) * _HOUR_US).cast(pl.Datetime("us", "UTC")).alias("hour"),
+        pl.col("count").cast(pl.Int64),
     )
 
 

@@ -1,8 +1,11 @@
-from datetime import timedelta
+from collections import Counter
+from datetime import UTC, datetime, timedelta
 
 import polars as pl
 import pytest
 from histories import COUNTS, HOUR, MONDAY, UTC_US
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from issue_analytics.counts import hourly_counts, panels, span
 from issue_analytics.errors import FrameError
@@ -42,3 +45,42 @@ def test_panels_hold_every_group_and_hour_once():
 def test_the_span_of_nothing_is_none():
     assert span(pl.DataFrame(schema=COUNTS)) is None
     assert span(pl.DataFrame([(1, 8, MONDAY, 0)], schema=COUNTS, orient="row")) == (MONDAY, MONDAY + HOUR)
+
+
+IDS = st.sampled_from([0, 1, 7, 2**42 - 1, 2**42, 2**43 + 7, 2**63 - 1])
+MONTHS = [(1969, 12), (1970, 1), (2026, 1), (2209, 4), (2300, 1)]
+STAMPS = st.builds(
+    lambda month, hour, minute: datetime(*month, 5, hour, minute, tzinfo=UTC),
+    st.sampled_from(MONTHS),
+    st.sampled_from([0, 23]),
+    st.sampled_from([0, 59]),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(IDS, IDS, STAMPS), max_size=30), st.sampled_from([(0, 2**63 - 1), (0, 7)]))
+def test_counts_equal_a_plain_counter(rows, some):
+    expected = Counter((project, group, at.replace(minute=0)) for project, group, at in rows)
+    expected = sorted((*key, count) for key, count in expected.items())
+    frame = pl.DataFrame(rows, schema=EVENTS, orient="row").with_columns(title=pl.lit("t"))
+    counts = hourly_counts(frame)
+    assert counts.rows() == expected
+    assert counts.schema == hourly_counts(frame.lazy()).collect_schema()
+    lazy = hourly_counts(frame.lazy())
+    assert sorted(lazy.collect().rows()) == expected
+    # what is asked afterwards may be moved before the counting: the answer is the same
+    keep = [row for row in expected if row[1] in some]
+    assert sorted(lazy.filter(pl.col("group_id").is_in(some)).collect().rows()) == keep
+    assert sorted(lazy.filter(pl.col("count") > 1).collect().rows()) == [row for row in expected if row[3] > 1]
+    both = pl.col("group_id").is_in(some) & (pl.col("hour") > datetime(2020, 1, 1, tzinfo=UTC))
+    late = [row for row in keep if row[2].year >= 2026]
+    assert sorted(lazy.filter(both).select("hour", "count").collect().rows()) == sorted(row[2:] for row in late)
+    assert lazy.head(2).collect().height == min(2, len(expected))
+    assert lazy.select(pl.len()).collect().item() == len(expected)
+
+
+def test_an_error_of_the_source_is_told_as_it_is(tmp_path):
+    (tmp_path / "gone.parquet").write_bytes(b"PAR1")
+    broken = pl.scan_parquet(tmp_path / "gone.parquet", schema=EVENTS)
+    with pytest.raises(pl.exceptions.PolarsError):
+        hourly_counts(broken).collect()
