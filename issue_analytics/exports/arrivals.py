@@ -25,6 +25,9 @@ __all__ = ["Arrivals", "Known"]
 _HELD: Final = 100_000
 """Rejects held in memory before they are written."""
 
+_PART_ROWS: Final = 2**18
+"""Occurrences of one part; looking at each part for its contract takes a while, however few its rows."""
+
 _AHEAD: Final = timedelta(days=1)
 """How far the clock of a sender may be ahead of ours. Later rows would make the future part of every history."""
 
@@ -93,7 +96,7 @@ class Known:
 class Arrivals:
     """The rows of one file on their way into a dataset.
 
-    Occurrences are written batch by batch; the other kinds are held until the file ends, since rows of one file may
+    Occurrences are written part by part; the other kinds are held until the file ends, since rows of one file may
     contradict each other wherever they stand. Used as a context: when it is left by an exception of any kind, nothing
     of the file stays behind.
     """
@@ -107,6 +110,7 @@ class Arrivals:
         self.found: str | None = None
         self.note: str | None = None
         self.held: dict[str, list[pl.DataFrame]] = {}
+        self.waiting: list[pl.DataFrame] = []
         self.rejects: list[pl.DataFrame] = []
         self.span: list[str] | None = None
         self.dirty = False
@@ -130,7 +134,7 @@ class Arrivals:
         file = self.target / part
         file.parent.mkdir(exist_ok=True)
         named.append(part)
-        frame.write_parquet(file, compression="zstd", statistics=True)
+        frame.write_parquet(file, compression="zstd", compression_level=1, statistics=True)
         with file.open("rb") as written:
             os.fsync(written.fileno())
 
@@ -199,17 +203,28 @@ class Arrivals:
         return frame.filter((when <= self.latest).fill_null(value=True))
 
     def _occurrences(self, frame: pl.DataFrame) -> None:
-        single, _, _ = merge("occurrences", frame)
+        single = frame
         hashes = single["occurrence_id"].hash(seed=1).to_numpy()
-        known = np.zeros(hashes.shape, dtype=np.bool_)
         order = np.argsort(hashes)
+        if (np.diff(hashes[order]) == 0).any():  # the same id, or in all likelihood
+            single, _, _ = merge("occurrences", frame)
+            hashes = single["occurrence_id"].hash(seed=1).to_numpy()
+            order = np.argsort(hashes)
+        known = np.zeros(hashes.shape, dtype=np.bool_)
         for run in self.known.runs:
             known[order] |= _among(hashes[order], run)
         new = single.filter(pl.Series(~known)) if known.any() else single
         self.dirty = True
         self.known.add(hashes[order][~known[order]])
         self._tally("occurrences").duplicates += frame.height - new.height
-        self._accept("occurrences", new)
+        self.waiting.append(new)
+        if sum(frame.height for frame in self.waiting) >= _PART_ROWS:
+            self._write_waiting()
+
+    def _write_waiting(self) -> None:
+        if self.waiting:
+            self._accept("occurrences", pl.concat(self.waiting))
+            self.waiting = []
 
     def _against_known(self, kind: str, frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, int]:
         """Part rows into new ones, rejects that contradict an earlier file, and a number of duplicates."""
@@ -250,6 +265,7 @@ class Arrivals:
         Raises:
             ExportError: the counts are daily.
         """
+        self._write_waiting()
         for kind, frames in self.held.items():
             frame = pl.concat(frames).with_columns(pl.lit(told(self.path)).alias("file"))
             if kind == "hourly_counts" and is_daily(frame["hour"]):

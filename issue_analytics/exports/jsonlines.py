@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final
 
+import numpy as np
 import polars as pl
 
 from issue_analytics.exports.formats import Format, plain, records_in
@@ -31,7 +32,8 @@ _EVENT: Final = pl.Struct({"event_id": pl.String, "received": pl.String, "projec
 class Wanted:
     """What to look for: a format, and the kind of a record that does not tell; ``forced`` where the user named it.
 
-    ``columns`` are the user's names for our columns, ``stem`` the file's name for records that name no issue.
+    ``columns`` are the user's names for our columns, ``stem`` the file's name for records that name no issue, ``seen``
+    the fields that its first records have, and the types of their values (see :class:`.sniff.Sniffed`).
     """
 
     format: Format
@@ -39,6 +41,7 @@ class Wanted:
     forced: bool = False
     columns: Mapping[str, str] | None = None
     stem: str = ""
+    seen: Mapping[str, type] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,100 @@ def _schema(wanted: Wanted) -> dict[str, Any]:
     names = (name for each in fields.values() for aliases in each.values() for name in aliases)
     schema = {name: _type(name) for name in dict.fromkeys(names)}
     return {**schema, "event": _EVENT} if wanted.format is plain.FORMAT else schema
+
+
+_EXACT: Final = 2.0**53
+
+
+_NUMBERS: Final = {
+    "project_id", "group_id", "type", "detected_at", "received_at", "hour", "count", "at", "forecast", "new_status",
+    "new_substatus", "escalated_at", "ended_at", "made_at", "limit",
+}  # fmt: skip
+"""Columns of ours that numbers may be read into as numbers; elsewhere their text matters."""
+
+
+def _narrow(schema: Mapping[str, Any], wanted: Wanted) -> dict[str, Any]:
+    """The schema of what the first records have. Polars stops at a value of any other field of ours, or other type.
+
+    Lists are read as text: as lists they cost more than all other columns together.
+    """
+    each = wanted.format.fields.values()
+    words = {name for fields in each for ours, names in fields.items() if ours not in _NUMBERS for name in names}
+    types = {int: pl.Int64, float: pl.Float64}
+    narrow: dict[str, Any] = {}
+    for name, kind in schema.items():
+        if name not in wanted.seen:
+            narrow[name] = pl.Null
+        elif isinstance(kind, pl.Struct):
+            narrow[name] = kind
+        else:
+            number = name not in words and wanted.columns is None
+            narrow[name] = types.get(wanted.seen[name], pl.String) if number else pl.String
+    return narrow
+
+
+_PLAIN_LIST: Final = r'^\["[^"\\]*"(?:, "[^"\\]*")*\]$'
+"""How polars writes a list of text as text, where nothing in it needs an escape."""
+
+
+def _lists(values: pl.Series) -> pl.Series | None:
+    """Lists of text from text; None where one does not come apart for certain."""
+    unique = values.unique()
+    if not unique.drop_nulls().str.contains(_PLAIN_LIST).all():
+        return None
+    parts = unique.str.slice(2).str.strip_suffix('"]').str.split('", "')
+    table = pl.DataFrame({"text": unique, "parts": parts})
+    whole = pl.DataFrame({"text": values}).join(table, on="text", how="left", maintain_order="left", nulls_equal=True)
+    return whole["parts"].alias(values.name)
+
+
+_HALF: Final = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|\\u[dD][c-fC-F]")
+"""Half a pair of surrogates, which polars reads as NUL without a word."""
+
+
+def _escapes(text: bytes) -> tuple[bool, bool]:
+    r"""Whether surrogates may stand escaped in the text, and whether a string may begin with ``["``.
+
+    One look at what stands around the backslashes: searches for three patterns would each read all of the text.
+
+    >>> _escapes(rb'{"a": "\ud83d"}'), _escapes(rb'{"a": "[\"b\"]"}'), _escapes(rb'{"a": "\n"}      ')
+    ((True, False), (False, True), (False, False))
+    """
+    data = np.frombuffer(text, np.uint8)
+    at = np.flatnonzero(data == ord("\\"))
+    at = at[(at > 0) & (at < data.size - 5)]  # after the last of a record's strings there is no room for more
+    after = data[at + 1]
+    listed = bool(((after == ord('"')) & (data[at - 1] == ord("["))).any())
+    at = at[after == ord("u")]
+    digits = [data[at + place] | 0x20 for place in (2, 3, 4, 5)]
+    surrogates = bool((digits[0] == ord("d")).any())
+    bracket, quote = (
+        (digits[0] == ord("0") | 0x20)
+        & (digits[1] == ord("0") | 0x20)
+        & (digits[2] == (high | 0x20))
+        & (digits[3] == low)
+        for high, low in ((ord("5"), ord("b")), (ord("2"), ord("2") | 0x20))
+    )
+    return surrogates, listed or bool((bracket | quote).any())
+
+
+def _read_narrow(text: bytes, schema: Mapping[str, Any], wanted: Wanted, lines: int) -> pl.DataFrame | None:
+    """As :func:`_read`, for records like the first ones of their file, and twice as fast."""
+    listed = [name for name in _LISTS if name in wanted.seen and isinstance(schema.get(name), pl.List)]
+    if listed and _escapes(text)[1]:
+        return None  # text that looks like a list could not be told from one
+    frame = _read(text, _narrow(schema, wanted), lines, lists=listed)
+    if frame is None:
+        return None
+    size = pl.col(pl.Float64).abs()
+    if any(column.item() for column in frame.select(((size < 1) | (size >= _EXACT)).any())):
+        return None  # the text of such a number says more than the float, or is written in another way
+    for name in listed:
+        parts = _lists(frame[name])
+        if parts is None:
+            return None
+        frame = frame.with_columns(parts)
+    return frame
 
 
 def rename(frame: pl.DataFrame, wanted: Wanted, kind: str) -> pl.DataFrame:
@@ -305,9 +402,12 @@ def _flat(record: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any
     return flat
 
 
-def _read(text: bytes, schema: Mapping[str, Any], lines: int) -> pl.DataFrame | None:
-    """What polars makes of the block, or None where it would not see what Python sees."""
-    if b"\\u" in text and re.search(rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|\\u[dD][c-fC-F]", text):
+def _read(text: bytes, schema: Mapping[str, Any], lines: int, *, lists: Sequence[str] = ()) -> pl.DataFrame | None:
+    """What polars makes of the block, or None where it would not see what Python sees.
+
+    Columns named in ``lists`` are known to hold lists.
+    """
+    if _escapes(text)[0] and _HALF.search(text):
         # escaped pairs of surrogates are common, halves are not; telling them apart is Python's part
         return None
     try:
@@ -316,22 +416,26 @@ def _read(text: bytes, schema: Mapping[str, Any], lines: int) -> pl.DataFrame | 
         return None
     if frame.height != lines:  # blank lines
         return None
-    return None if _nested(frame, text) else frame
+    return None if _nested(frame.drop(lists), text) else frame
 
 
 def _nested(frame: pl.DataFrame, text: bytes) -> bool:
     """Whether an object or a list may stand where text is wanted: polars writes it out without escapes."""
-    like = r"^[\[{]"
-    lists = pl.selectors.by_dtype(pl.List(pl.String)).list.eval(pl.element().str.contains(like)).list.any().any()
-    if any(column.item() for column in frame.select(lists)):
+
+    def opens(text: pl.Expr) -> pl.Expr:
+        return text.str.starts_with("[") | text.str.starts_with("{")
+
+    lists = pl.selectors.by_dtype(pl.List(pl.String))
+    if any(column.item() for column in frame.select(lists.explode().pipe(opens).any())):
         return True
-    found = frame.select(pl.col(pl.String).str.contains(like).any())
+    found = frame.select(opens(pl.col(pl.String)).any())
     suspects = [column.name for column in found if column.item()]
     if not suspects:
         return False
     # a title may well begin with a bracket; the text tells whether it stands in quotes
-    names = b"|".join(re.escape(name).encode() for name in suspects)
-    return re.search(rb'"(?:' + names + rb')"[ \t\r]*:[ \t\r]*[\[{]', text) is not None
+    # name by name: a pattern that begins with plain text is found many times faster
+    patterns = (b'"' + re.escape(name).encode() + rb'"[ \t\r]*:[ \t\r]*[\[{]' for name in suspects)
+    return any(re.search(pattern, text) for pattern in patterns)
 
 
 def _lines_of(piece: Piece, first: int) -> Callable[[Sequence[int]], list[str | None]]:
@@ -354,8 +458,10 @@ def parse(piece: Piece, wanted: Wanted, *, first: int | None = None, fast: bool 
     schema = _schema(wanted)
     text = piece.text
     if fast:
-        lines = text.count(b"\n") + 1
-        frame = _read(text, schema, lines)
+        lines = piece.lines
+        frame = _read_narrow(text, schema, wanted, lines) if wanted.seen else None
+        if frame is None:
+            frame = _read(text, schema, lines)
         if frame is not None:
             frame = frame.with_row_index("row", offset=first).with_columns(pl.col("row").cast(pl.Int64))
             yield Batch(_adapted(_by_kind(frame, wanted), wanted), [], _lines_of(piece, first)), first + lines

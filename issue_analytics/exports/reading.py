@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Final
@@ -11,6 +11,7 @@ import polars as pl
 
 from issue_analytics.errors import ExportError, SettingsError
 from issue_analytics.exports import tables
+from issue_analytics.exports.ahead import ahead
 from issue_analytics.exports.files import Source, chunks, content_hash, expand, told
 from issue_analytics.exports.formats import FORMATS, envelopes, plain, snuba, table_format_of
 from issue_analytics.exports.formats.form import Format
@@ -198,7 +199,7 @@ def _batches(file: _File, fallback: str) -> Iterator[tuple[Format, Batch]]:
     if sniffed.content == "parquet":
         yield from _parquet(file, container, sniffed, fallback)
         return
-    wanted = _wanted(file, sniffed, fallback)
+    wanted = replace(_wanted(file, sniffed, fallback), seen=sniffed.types)
     if sniffed.content == "csv":
         _table_columns(file.path, wanted.kind, wanted, sniffed.fields)
         for batch in tables.csv_batches(sniffed.stream, sniffed.fields, sniffed.separator, wanted, fast=file.fast):
@@ -220,7 +221,7 @@ def _batches(file: _File, fallback: str) -> Iterator[tuple[Format, Batch]]:
         for batch, after in parse(piece, wanted, first=following, fast=file.fast):
             yield wanted.format, batch
             following = after
-        shift = following - (piece.first + piece.text.count(b"\n") + 1)
+        shift = following - (piece.first + piece.lines)
 
 
 def _parquet(file: _File, container: str, sniffed: Sniffed, fallback: str) -> Iterator[tuple[Format, Batch]]:
@@ -266,7 +267,7 @@ def _parts(file: _File, fallback: str) -> Iterator[Part]:
     seen = fallback
     refused: Counter[str] = Counter()
     useful = False
-    for form, batch in _batches(file, fallback):
+    for form, batch in ahead(_batches(file, fallback)):
         name, note = form.name, form.note
         seen = batch.rows[0][0] if batch.rows else seen
         for kind, rows in batch.rows:

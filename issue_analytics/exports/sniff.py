@@ -4,8 +4,8 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, Final
 
@@ -44,6 +44,7 @@ class Sniffed:
     fields: tuple[str, ...]
     stream: Iterator[bytes]
     separator: str = ","
+    types: Mapping[str, type] = field(default_factory=dict)
 
 
 def _json_head(content: str, head: bytes) -> list[Any]:
@@ -62,6 +63,16 @@ def _json_head(content: str, head: bytes) -> list[Any]:
             if len(found) >= 50 or seen >= 10_000:
                 return found[:50]
     return found
+
+
+def _types(records: list[Any]) -> dict[str, type]:
+    found: dict[str, set[type]] = {}
+    for record in records:
+        for name, value in record.items() if isinstance(record, dict) else ():
+            if value is not None:
+                found.setdefault(name, set()).add(type(value))
+    numbers = {frozenset({int}): int, frozenset({float}): float, frozenset({int, float}): float}
+    return {name: numbers.get(frozenset(kinds), object) for name, kinds in found.items()}
 
 
 def _json_content(head: bytes) -> str:
@@ -158,7 +169,7 @@ def sniff(path: object, stream: Iterator[bytes]) -> Sniffed:
         records = _json_head(content, body)
         known = next(filter(None, map(format_of, records)), None)
         fields = tuple(dict.fromkeys(str(name) for record in records if isinstance(record, dict) for name in record))
-        return Sniffed(content, known, fields, whole)
+        return Sniffed(content, known, fields, whole, types=_types(records))
     body = re.sub(rb"\A(?:[^\S\n]*\n)+", b"", head)  # a tab in front of the header is an empty name
     header = _header(path, body)
     if header is None:

@@ -30,9 +30,10 @@ _ISO: Final = (
 )
 
 
-def _shown(column: str = "value") -> pl.Expr:
+def _shown(values: pl.Series) -> pl.Expr:
     # hostile text stays short in a message; the whole of it is in the reject's raw column
-    return pl.col(column).cast(pl.String).str.slice(0, 60)
+    text = pl.col("value").cast(pl.String).str.slice(0, 60)
+    return text.str.strip_suffix(".0") if values.dtype.is_float() else text
 
 
 def nothing(height: int, dtype: pl.DataType | type[pl.DataType]) -> pl.Series:
@@ -48,7 +49,7 @@ def _problem(values: pl.Series, name: str, *cases: tuple[pl.Series, str]) -> pl.
         return None
     said = pl.lit(None, dtype=pl.String)
     for index, (_, sentence) in reversed(list(enumerate(live))):
-        words = pl.format(f"{name}: {sentence}", _shown()) if "{}" in sentence else pl.lit(f"{name}: {sentence}")
+        words = pl.format(f"{name}: {sentence}", _shown(values)) if "{}" in sentence else pl.lit(f"{name}: {sentence}")
         said = pl.when(pl.col(str(index))).then(words).otherwise(said)
     frame = pl.DataFrame([values.alias("value"), *(mask.alias(str(index)) for index, (mask, _) in enumerate(live))])
     return frame.select(said.alias("problem"))["problem"]
@@ -165,8 +166,9 @@ def integers(values: pl.Series, name: str, *, required: bool = True) -> tuple[pl
     real = nothing(len(values), pl.Float64)
     number = real.cast(pl.Int64)
     if not dtype.is_float():
-        written = values.str.replace(r"\.0+$", "") if values.dtype == pl.String else values
-        number = written.cast(pl.Int64, strict=False)
+        number = values.cast(pl.Int64, strict=False)
+        if values.dtype == pl.String and (number.is_null() & values.is_not_null()).any():
+            number = values.str.replace(r"\.0+$", "").cast(pl.Int64, strict=False)
     if (number.is_null() & values.is_not_null()).any():
         real = values.cast(pl.Float64, strict=False)
         exact = real.abs() < _EXACT.get(dtype, 2.0**53)
