@@ -34,6 +34,7 @@ suite: $(READY)
 bench: $(READY)  ## ratios against peers measured in the same run
 	$(BIN)/python benchmarks/kernel.py
 	$(BIN)/python benchmarks/counts.py
+	$(BIN)/python benchmarks/jsonlines.py
 
 lab: $(READY)    ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks
