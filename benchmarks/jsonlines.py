@@ -1,7 +1,8 @@
 """JSON lines of occurrence records to a validated dataset, against polars's bare scan of the same columns.
 
 Run with ``python benchmarks/jsonlines.py [--groups 2000] [--copies 1] [--rounds 5]``; each variant runs in a process
-of its own. 2,000 groups make 557,000 records of 418 MB; ``--copies 10`` repeats them, with other ids, for the peak of memory.
+of its own. 2,000 groups make 557,000 records of 418 MB; ``--copies 10`` repeats them with other ids, for the peak of
+memory.
 """
 
 import argparse

@@ -1,5 +1,6 @@
-"""One step ahead: the next block is read in a thread of its own while this one is looked at."""
+"""A step or two ahead: the next blocks are read in a thread of their own while this one is looked at."""
 
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
@@ -9,10 +10,11 @@ __all__ = ["ahead"]
 Item = TypeVar("Item")
 
 _END: Final = object()
+_AHEAD: Final = 2
 
 
 def ahead(items: Iterator[Item]) -> Iterator[Item]:
-    """The same items in the same order; while one is in use, the next is being made. Errors come where they belong.
+    """The same items in the same order; while one is in use, the next are being made. Errors come where they belong.
 
     >>> list(ahead(iter("abc")))
     ['a', 'b', 'c']
@@ -22,7 +24,7 @@ def ahead(items: Iterator[Item]) -> Iterator[Item]:
         return next(items, _END)
 
     with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as pool:
-        coming = pool.submit(step)
-        while (item := coming.result()) is not _END:
-            coming = pool.submit(step)
+        coming = deque(pool.submit(step) for _ in range(_AHEAD))
+        while (item := coming.popleft().result()) is not _END:
+            coming.append(pool.submit(step))
             yield item  # type: ignore[misc]

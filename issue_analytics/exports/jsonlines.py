@@ -146,12 +146,13 @@ def _escapes(text: bytes) -> tuple[bool, bool]:
     return surrogates, listed or bool((bracket | quote).any())
 
 
-def _read_narrow(text: bytes, schema: Mapping[str, Any], wanted: Wanted, lines: int) -> pl.DataFrame | None:
+def _read_narrow(piece: Piece, schema: Mapping[str, Any], wanted: Wanted) -> pl.DataFrame | None:
     """As :func:`_read`, for records like the first ones of their file, and twice as fast."""
     listed = [name for name in _LISTS if name in wanted.seen and isinstance(schema.get(name), pl.List)]
-    if listed and _escapes(text)[1]:
+    escapes = _escapes(piece.text)
+    if listed and escapes[1]:
         return None  # text that looks like a list could not be told from one
-    frame = _read(text, _narrow(schema, wanted), lines, lists=listed)
+    frame = _read(piece, _narrow(schema, wanted), escapes[0], lists=listed)
     if frame is None:
         return None
     size = pl.col(pl.Float64).abs()
@@ -402,24 +403,26 @@ def _flat(record: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any
     return flat
 
 
-def _read(text: bytes, schema: Mapping[str, Any], lines: int, *, lists: Sequence[str] = ()) -> pl.DataFrame | None:
+def _read(
+    piece: Piece, schema: Mapping[str, Any], surrogates: bool, *, lists: Sequence[str] = ()
+) -> pl.DataFrame | None:
     """What polars makes of the block, or None where it would not see what Python sees.
 
     Columns named in ``lists`` are known to hold lists.
     """
-    if _escapes(text)[0] and _HALF.search(text):
+    if surrogates and _HALF.search(piece.text):
         # escaped pairs of surrogates are common, halves are not; telling them apart is Python's part
         return None
     try:
-        frame = pl.read_ndjson(text, schema=dict(schema))
+        frame = pl.read_ndjson(piece.text, schema=dict(schema))
     except (pl.exceptions.PolarsError, UnicodeDecodeError):
         return None
-    if frame.height != lines:  # blank lines
+    if frame.height != piece.lines:  # blank lines
         return None
-    return None if _nested(frame.drop(lists), text) else frame
+    return None if _nested(frame.drop(lists), piece) else frame
 
 
-def _nested(frame: pl.DataFrame, text: bytes) -> bool:
+def _nested(frame: pl.DataFrame, piece: Piece) -> bool:
     """Whether an object or a list may stand where text is wanted: polars writes it out without escapes."""
 
     def opens(text: pl.Expr) -> pl.Expr:
@@ -428,14 +431,14 @@ def _nested(frame: pl.DataFrame, text: bytes) -> bool:
     lists = pl.selectors.by_dtype(pl.List(pl.String))
     if any(column.item() for column in frame.select(lists.explode().pipe(opens).any())):
         return True
-    found = frame.select(opens(pl.col(pl.String)).any())
-    suspects = [column.name for column in found if column.item()]
-    if not suspects:
+    texts = pl.col(pl.String)
+    if not frame.select(pl.any_horizontal(opens(texts).any())).item():
         return False
-    # a title may well begin with a bracket; the text tells whether it stands in quotes
-    # name by name: a pattern that begins with plain text is found many times faster
-    patterns = (b'"' + re.escape(name).encode() + rb'"[ \t\r]*:[ \t\r]*[\[{]' for name in suspects)
-    return any(re.search(pattern, text) for pattern in patterns)
+    # a title may well begin with a bracket; its line tells whether it stands in quotes
+    rows = frame.select(pl.any_horizontal(opens(texts)).fill_null(value=False).arg_true()).to_series()
+    names = b"|".join(re.escape(name).encode() for name, kind in frame.schema.items() if kind == pl.String)
+    nested = re.compile(rb'"(?:' + names + rb')"[ \t\r]*:[ \t\r]*[\[{]')
+    return any(nested.search(piece.line(row)) for row in rows)
 
 
 def _lines_of(piece: Piece, first: int) -> Callable[[Sequence[int]], list[str | None]]:
@@ -458,13 +461,12 @@ def parse(piece: Piece, wanted: Wanted, *, first: int | None = None, fast: bool 
     schema = _schema(wanted)
     text = piece.text
     if fast:
-        lines = piece.lines
-        frame = _read_narrow(text, schema, wanted, lines) if wanted.seen else None
+        frame = _read_narrow(piece, schema, wanted) if wanted.seen else None
         if frame is None:
-            frame = _read(text, schema, lines)
+            frame = _read(piece, schema, surrogates=True)
         if frame is not None:
             frame = frame.with_row_index("row", offset=first).with_columns(pl.col("row").cast(pl.Int64))
-            yield Batch(_adapted(_by_kind(frame, wanted), wanted), [], _lines_of(piece, first)), first + lines
+            yield Batch(_adapted(_by_kind(frame, wanted), wanted), [], _lines_of(piece, first)), first + piece.lines
             return
         step = max(_SMALL, len(text) // 8)
         if text.find(b"\n", step) >= 0:  # at least two parts, each smaller than the whole
