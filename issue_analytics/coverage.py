@@ -113,6 +113,7 @@ def coverage(dataset: Dataset) -> Coverage:
         _gaps(gaps, hours, facts),
         *_edges(dataset, ends, facts),
         _young(groups, facts),
+        *_twins(groups, facts),
         *_records(changes, ends, facts),
         _altered(dataset, groups, facts),
         _late(dataset, facts),
@@ -312,6 +313,20 @@ def _young(groups: pl.DataFrame, facts: dict[str, Any]) -> Finding:
         "look" if groups.height and young > groups.height / 2 else "fine",
         "With sparse buckets, fewer than 168 hours with occurrences in 7 days mean the rule new: no threshold acts.",
     )
+
+
+def _twins(groups: pl.DataFrame, facts: dict[str, Any]) -> list[Finding]:
+    """Groups of project 0, where the export named none, whose id is also that of a group of a named project."""
+    named = groups.filter(pl.col("project_id") != 0)
+    twins = groups.filter(pl.col("project_id") == 0).join(named, on="group_id", how="semi").height
+    facts["groups_without_project_twice"] = twins
+    if not twins:
+        return []
+    meaning = (
+        "Some exports name the project of these issues and others do not (project 0): they are taken for different "
+        "issues. Import the ones that name it."
+    )
+    return [Finding("issues with and without a project", f"{twins:,}", "look", meaning)]
 
 
 def _records(changes: pl.DataFrame, ends: tuple[datetime, datetime] | None, facts: dict[str, Any]) -> list[Finding]:

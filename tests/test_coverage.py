@@ -167,6 +167,13 @@ def test_duplicates_and_rejects_are_said_with_their_share(tmp_path):
     assert "detected_at: missing" in {f.name: f for f in found.findings}["rejected rows"].meaning
 
 
+def test_an_issue_that_one_export_names_without_its_project_is_told(tmp_path):
+    named, nameless = rows(range(24 * 22), per_hour=1), rows(range(24 * 22), project=0, per_hour=1)
+    found = coverage(dataset_of(tmp_path, named, nameless, rows([5], project=0, group=9)))
+    assert found.facts["groups_without_project_twice"] == 1
+    assert levels(found)["issues with and without a project"] == "look"
+
+
 def test_facts_fit_json(tmp_path):
     found = coverage(dataset_of(tmp_path, rows(range(24 * 8))))
     assert json.loads(json.dumps(dict(found.facts))) == dict(found.facts)

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -14,8 +15,11 @@ if TYPE_CHECKING:
 
 __all__ = ["plain", "say", "say_json", "show_coverage", "show_dataset", "show_results", "table"]
 
-_MOST_FILES: Final = 60
+_MOST_FILES: Final = 40
 """Files told one by one after an import."""
+
+_NAME: Final = 31
+"""Characters of a file's name in a table of 80 columns."""
 
 
 def plain(text: str) -> str:
@@ -70,39 +74,52 @@ def show_dataset(dataset: "Dataset") -> None:
 
 
 def _files(outcomes: Sequence[tuple[str, str]], manifest: Mapping[str, Any]) -> None:
+    """A row per imported file, or per format where there are many; a line for each that was not imported now."""
     entries = {source["path"]: source for source in manifest["sources"]}
     root = Path(os.path.commonpath([Path(path).parent for path, _ in outcomes])) if outcomes else Path()
-    rows, told, notes = [], [], []
-    for path, outcome in outcomes[:_MOST_FILES]:
-        name = str(Path(path).relative_to(root))
-        entry = entries.get(path)
-        if outcome != "imported" or entry is None:
-            told.append(f"  {name}: {outcome}")
-            continue
-        tallies = entry["rows"]
-        kinds = [f"{tally['accepted']:,} {kind.replace('_', ' ')}" for kind, tally in tallies.items()]
-        kinds += [f"({number:,} {what}: counted, not read)" for what, number in entry["ignored"].items()]
-        rows.append(
-            {
-                "file": name,
-                "found": str(entry["found"]).replace("_", " "),
-                "accepted": "\n".join(kinds),
-                "rejected": f"{sum(tally['rejected'] for tally in tallies.values()):,}",
-                "twice": f"{sum(tally['duplicates'] for tally in tallies.values()):,}",
-            }
-        )
-        if entry["note"] and entry["note"] not in notes:
-            notes.append(entry["note"])
+    imported = {path: entries[path] for path, outcome in outcomes if outcome == "imported" and path in entries}
+    if len(imported) <= _MOST_FILES:
+        rows = [_row(_short(str(Path(path).relative_to(root))), [entry]) for path, entry in imported.items()]
+    else:
+        formats = sorted({str(entry["found"]) for entry in imported.values()})
+        alike = [[entry for entry in imported.values() if str(entry["found"]) == name] for name in formats]
+        rows = [_row(f"{len(some):,} {'file' if len(some) == 1 else 'files'}", some) for some in alike]
     if rows:
-        table(rows, left=("file", "found", "accepted"))
-    for line in told:
-        say(line)
-    if len(outcomes) > _MOST_FILES:
-        say(f"  … and {len(outcomes) - _MOST_FILES:,} more files; manifest.json has them all")
-    for note in notes:
+        table(rows, left=("accepted",))
+    told = [(path, outcome) for path, outcome in outcomes if path not in imported]
+    for path, outcome in told[:_MOST_FILES]:
+        say(f"  {Path(path).relative_to(root)}: {outcome}")
+    if len(told) > _MOST_FILES:
+        say(f"  … and {len(told) - _MOST_FILES:,} more; manifest.json has them all")
+    for note in dict.fromkeys(entry["note"] for entry in imported.values() if entry["note"]):
         say(f"note: {note}")
     if outcomes:
         say()
+
+
+def _row(name: str, entries: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    accepted, ignored = Counter[str](), Counter[str]()
+    rejected = twice = 0
+    for entry in entries:
+        ignored.update(entry["ignored"])
+        for kind, tally in entry["rows"].items():
+            accepted[kind.replace("_", " ")] += tally["accepted"]
+            rejected += tally["rejected"]
+            twice += tally["duplicates"]
+    kinds = [f"{number:,} {kind}" for kind, number in accepted.items() if number] or ["0 rows"]
+    if ignored:
+        kinds.append("not read: " + ", ".join(f"{number:,} {what}" for what, number in ignored.items()))
+    return {
+        "file, and what was found": f"{name}\n  {entries[0]['found']}",
+        "accepted": "\n".join(kinds),
+        "rejected": f"{rejected:,}",
+        "twice": f"{twice:,}",
+    }
+
+
+def _short(name: str) -> str:
+    """A name that leaves room for the rest of its line; its end tells more than its beginning."""
+    return name if len(name) <= _NAME else f"…{name[1 - _NAME :]}"
 
 
 def show_coverage(dataset: "Dataset", found: "Coverage") -> None:

@@ -32,6 +32,7 @@ FORMATS: Final = {
     "snuba": "Snuba's answers to the query for hourly counts, in pages",
     "clickhouse_errors": "rows of the ClickHouse table errors",
     "clickhouse_search_issues": "rows of the ClickHouse table search_issues",
+    "clickhouse_counts": "hourly counts by SQL on the ClickHouse tables",
     # the REST API
     "issues": "issues retrieved one by one, with activities",
     "issue_list": "pages of the issue list with hourly stats; retrieved issues with expand=forecast",
