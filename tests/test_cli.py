@@ -244,3 +244,6 @@ def test_nothing_exposed_is_said(tmp_path):
     done = run("backtest", "data", "--truth", "activities", "--out", "run", cwd=tmp_path, code=3)
     assert "archived until escalating" in done.stderr
     assert not (tmp_path / "run").exists()
+    # left to itself, the command takes it for what it is: no record at all
+    answer = json.loads(run("backtest", "data", "--out", "run", "--json", cwd=tmp_path).stdout)
+    assert answer["truth"] == "none"

@@ -417,7 +417,8 @@ def _truth(data: "Dataset", truth: str) -> "tuple[pl.DataFrame | None, pl.DataFr
         if truth == "labels":
             raise SettingsError(f"--truth labels: {data.path} holds no label table; import one with escalated_at.")
     if truth in ("auto", "activities"):
-        if changes["kind"].is_in(STATUS_KINDS).any():  # when issues were first seen is no record of what became of them
+        # when issues were first seen is no record of what became of them
+        if changes["kind"].is_in(STATUS_KINDS).any() or (truth == "activities" and not changes.is_empty()):
             escalations, exposure = label_escalations(changes)
             return escalations, exposure, ages, "activities"
         if truth == "activities":
