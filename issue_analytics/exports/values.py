@@ -133,6 +133,8 @@ def times(values: pl.Series, name: str, *, required: bool = True) -> tuple[pl.Se
             at = at.scatter(rows, found)
             naive = pl.repeat(value=False, n=height, eager=True).scatter(rows, without)
     low, high = ((year - 1970) * 31_556_952_000_000 for year in (FIRST_YEAR, LAST_YEAR))
+    if height and not (at.has_nulls() or naive.any()) and bool(at.is_between(low, high).all()):
+        return at.cast(TIME), None  # as most are
     outside = (at < low) | (at > high)
     problem = _problem(
         values,
@@ -161,6 +163,10 @@ def integers(values: pl.Series, name: str, *, required: bool = True) -> tuple[pl
     [None, None, 'count: negative: "-1"', 'count: not a whole number: "1.5"', 'count: not a whole number: "NaN"']
     """
     dtype = values.dtype
+    if dtype == pl.Int64 and not (required and values.has_nulls()):
+        least = values.min()
+        if least is None or (isinstance(least, int) and least >= 0):
+            return values, None  # as most are
     if not (dtype.is_integer() or dtype.is_float()):
         values = text(values)  # decimals too: as text they stay exact
     real = nothing(len(values), pl.Float64)
