@@ -27,7 +27,7 @@ __all__ = ["Dataset", "import_export", "open_dataset"]
 
 _LOCK: Final = ".lock"
 
-ALTERING: Final = ("merged", "unmerged", "deleted")
+ALTERING: Final = ("merged", "unmerged", "reprocess", "reprocessing", "deleted")
 """Kinds of status change after which a group's counts are no longer those the tracker acted on."""
 
 

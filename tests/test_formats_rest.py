@@ -313,6 +313,42 @@ def test_activities_of_two_projects_with_one_id_are_of_two_groups(tmp_path):
     assert (frame.select("project_id", "group_id").unique().height, tally.accepted) == (2, 6)
 
 
+@pytest.mark.parametrize(
+    ("type_", "data", "kind", "others"),
+    [
+        ("merge", {"issues": [{"id": "7", "shortId": "X-7"}, {"id": 8}, {"id": "7"}]}, "merged", [7, 8]),
+        ("merge", {"issues": {"id": "7"}}, "merged", [7]),
+        ("merge", {"issues": [{}, {"id": None}, None, {"id": "10001"}]}, "merged", []),
+        ("merge", {"issues": None}, "merged", []),
+        ("unmerge_source", {"fingerprints": ["a"], "destination": {"id": "7"}}, "unmerged", [7]),
+        ("unmerge_destination", {"source_id": 7, "source": {"id": "7"}}, "unmerged", [7]),
+        ("unmerge_destination", {"sourceId": 7}, "unmerged", [7]),
+        ("reprocess", {"eventCount": 3, "oldGroupId": 7, "newGroupId": 10001}, "reprocess", [7]),
+        ("note", {"issues": [{"id": "7"}], "source": {"id": "8"}}, "note", []),
+    ],
+)
+def test_what_moves_events_is_told_of_every_issue_it_names(tmp_path, type_, data, kind, others):
+    activity = {"id": "9", "type": type_, "data": data, "dateCreated": NINE}
+    for number, record in enumerate(({"activity": [activity]}, retrieved(activity=[activity]), activity)):
+        frame, rejects, tally, _ = read(put(tmp_path, record), "status_changes", Options())
+        found = frame.filter(pl.col("kind") != "first_seen")
+        assert found["group_id"].to_list() == [10001, *others]
+        assert found.select("at", "kind", "source").unique().rows() == [(AT_NINE, kind, "activity")]
+        assert (rejects.height, tally.read - tally.other) == (0, frame.height)
+        dataset = ia.import_export(put(tmp_path, record), tmp_path / f"data-{number}")
+        altered = [] if kind == "note" else [*others, 10001]
+        assert dataset.altered_groups.collect()["group_id"].to_list() == altered
+
+
+def test_a_merged_issue_that_is_none_is_a_reject(tmp_path):
+    merge = {"type": "merge", "data": {"issues": [{"id": "=1+1"}, {"id": "7"}, [1]]}, "dateCreated": NINE}
+    path = put(tmp_path, {"activity": [merge]})
+    assert rows_of(path, "status_changes", "group_id", "kind") == [(10001, "merged"), (7, "merged")]
+    assert reasons(path, "status_changes") == [
+        'group_id: not a whole number: "=1+1"', 'group_id: not a whole number: "[1]"',
+    ]  # fmt: skip
+
+
 ERROR = {"error": {"type": "rate-limited", "message": "concurrent limit", "code": 8}, "timing": {}}
 
 

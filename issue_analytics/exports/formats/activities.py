@@ -22,7 +22,21 @@ _KINDS: Final = {
 }
 """Activity types to kinds; ``set_ignored`` depends on its data, ``set_resolved...`` is one kind, others stay."""
 
+_OTHERS: Final = {
+    "merge": ("issues",),
+    "unmerge_source": ("destination", "destinationid"),
+    "unmerge_destination": ("source", "sourceid"),
+    "reprocess": ("oldgroupid", "newgroupid"),
+}
+"""Where activities that move events name the other issues."""
+
 _CONDITIONS: Final = ("ignorecount", "ignoreduration", "ignoreuntil", "ignoreusercount", "ignoreuserwindow")
+
+
+def _data(activity: Mapping[str, Any]) -> dict[str, Any]:
+    """What an activity says besides its type, under names in one spelling."""
+    data = activity.get("data")
+    return {str(key).replace("_", "").lower(): value for key, value in data.items()} if isinstance(data, dict) else {}
 
 
 def _forecast(data: Mapping[str, Any]) -> int | None:
@@ -41,8 +55,7 @@ def from_activity(activity: Mapping[str, Any]) -> dict[str, Any]:
     {'at': '2026-01-05T09:00:00Z', 'kind': 'escalating', 'cause': 'forecast', 'forecast': 42, 'source': 'activity'}
     """
     type_ = str(activity.get("type") or "").lower() or None
-    data = activity.get("data")
-    data = {str(key).replace("_", "").lower(): value for key, value in data.items()} if isinstance(data, dict) else {}
+    data = _data(activity)
     kind, cause = _KINDS.get(type_ or "", type_), None
     forecast = _forecast(data)
     if type_ == "set_ignored":
@@ -86,11 +99,30 @@ def issue_keys(issue: Mapping[str, Any], stem: str) -> dict[str, Any]:
     return {"project_id": project_id, "group_id": group_id}
 
 
+def _rows(activity: Mapping[str, Any], keys: Mapping[str, Any]) -> Iterator[Row]:
+    """The row of an activity, and where it moved events, one of each other issue that it names.
+
+    The activities of those may not be in the export, and what a merge took up has none any more. A merge keeps to one
+    project.
+    """
+    values = from_activity(activity)
+    yield Row("status_changes", {**values, **keys}, activity)
+    data = _data(activity)
+    told = {str(keys["group_id"])}
+    for name in _OTHERS.get(str(activity.get("type")).lower(), ()):
+        others = data.get(name)
+        for other in others if isinstance(others, list) else [others]:
+            group_id = other.get("id") if isinstance(other, dict) else other
+            if group_id is not None and str(group_id) not in told:
+                told.add(str(group_id))
+                yield Row("status_changes", {**values, **keys, "group_id": group_id}, activity)
+
+
 def open_activities(activities: list[Any], keys: Mapping[str, Any]) -> Iterator[Row]:
-    """One row per activity, and one that says since when the history is complete, where it was cut off."""
+    """One row per activity and issue it touches; one says since when the history is complete, where it was cut off."""
     for activity in activities:
         if isinstance(activity, dict):
-            yield Row("status_changes", {**from_activity(activity), **keys}, activity)
+            yield from _rows(activity, keys)
         else:
             yield refused("status_changes", "not an activity", activity)
     recorded = [one for one in activities if isinstance(one, dict) and one.get("type") != "first_seen"]
@@ -110,7 +142,7 @@ def _open(record: Any, stem: str) -> Iterator[Row]:
         yield from open_activities(record["activity"], issue_keys(record, stem))
     else:
         keys = issue_keys({**record, "id": None}, stem)
-        yield Row("status_changes", {**from_activity(record), **keys}, record)
+        yield from _rows(record, keys)
 
 
 FORMAT: Final = Format("activities", _knows, open=_open)
