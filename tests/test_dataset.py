@@ -123,6 +123,16 @@ def test_the_same_content_again_changes_nothing(exports, tmp_path):
     assert texts == {"already imported": 5, "skipped": 1, "rejected": 1}
 
 
+def test_the_same_files_give_the_same_manifest(tmp_path):
+    wrong = [{name: value} for name in ("project_id", "group_id", "detection_time", "payload_type") for value in (-1, "x")]
+    (tmp_path / "o.jsonl").write_bytes(lines(*(occurrence(number, **each) for number, each in enumerate(wrong))))
+    datasets = [import_export(tmp_path / "o.jsonl", tmp_path / f"data{number}", progress=False) for number in range(8)]
+    assert len({(dataset.path / "manifest.json").read_bytes() for dataset in datasets}) == 1
+    assert [reason.split(":")[0] for reason in datasets[0].manifest["rejects"]] == [
+        "payload_type", "project_id", "project_id", "group_id", "group_id", "detected_at", "detected_at",
+    ]  # fmt: skip
+
+
 def test_one_file_at_a_time_is_all_at_once(exports, tmp_path):
     whole = import_export(exports, tmp_path / "whole", progress=False)
     for path in sorted((path for path in exports.rglob("*") if path.is_file()), key=lambda path: path.parts):

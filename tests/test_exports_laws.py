@@ -195,6 +195,15 @@ def test_csv_loses_nothing_and_both_paths_agree(rows, separator):
     assert_frame_equal(bad.drop("source"), slow_bad.drop("source"))
 
 
+def test_a_mark_at_the_beginning_of_the_rows_is_text(tmp_path):
+    # as where two files were put together
+    (tmp_path / "c.csv").write_text("group_id,hour,count\n\ufeff1,2026-01-05T09:00:00Z,3\n2,2026-01-05T09:00:00Z,4\n")
+    fast, slow = (read(tmp_path / "c.csv", "hourly_counts", Options(), fast=fast) for fast in (True, False))
+    assert_frame_equal(fast[0], slow[0])
+    assert_frame_equal(fast[1], slow[1])
+    assert fast[1]["reasons"].to_list() == [['group_id: not a whole number: "\ufeff1"']]
+
+
 torn = st.lists(st.sampled_from(['"', '"', '""', ",", "\n", "\r\n", "\r", "a", " ", "é"]), max_size=12).map("".join)
 
 

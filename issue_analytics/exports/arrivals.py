@@ -16,7 +16,7 @@ from issue_analytics.exports.files import told
 from issue_analytics.exports.formats import plain
 from issue_analytics.exports.kinds import KINDS
 from issue_analytics.exports.kinds.hourly_counts import DAILY, is_daily
-from issue_analytics.exports.quarantine import RAW, REJECTS
+from issue_analytics.exports.quarantine import RAW, REJECTS, WARNING, warnings_of
 from issue_analytics.exports.reading import Part, Tally, merge, words_of
 from issue_analytics.frames import check
 
@@ -107,6 +107,7 @@ class Arrivals:
         self.parts: dict[str, list[str]] = {}
         self.reasons: Counter[str] = Counter()
         self.ignored: Counter[str] = Counter()
+        self.warnings: Counter[str] = Counter()
         self.found: str | None = None
         self.note: str | None = None
         self.held: dict[str, list[pl.DataFrame]] = {}
@@ -141,14 +142,15 @@ class Arrivals:
     def _accept(self, kind: str, frame: pl.DataFrame) -> None:
         if not frame.height:
             return
-        columns = [name for name in frame.columns if name not in ("row", "file")]
+        self.warnings.update(warnings_of(frame))
+        columns = [name for name in frame.columns if name not in ("row", "file", WARNING)]
         frame = check(frame.select(columns), KINDS[kind].contract)
         self._write(kind, frame)
         self._tally(kind).accepted += frame.height
         if kind in ("occurrences", "hourly_counts"):
-            hours = frame["detected_at" if kind == "occurrences" else "hour"].dt.truncate("1h")
-            times = hours.dt.to_string("%Y-%m-%dT%H:%M:%SZ")
-            low, high = str(times.min()), str(times.max())
+            when = pl.col(KINDS[kind].dated)
+            ends = frame.select(when.min().alias("low"), when.max().alias("high"))
+            low, high = ends.select(pl.all().dt.truncate("1h").dt.to_string("%Y-%m-%dT%H:%M:%SZ")).row(0)
             self.span = [low, high] if self.span is None else [min(self.span[0], low), max(self.span[1], high)]
 
     def refuse(self, kind: str, rejects: pl.DataFrame) -> None:
@@ -160,7 +162,8 @@ class Arrivals:
             self.tallies[kind].read = rejects.height
         # values differ from row to row; the manifest counts sentences
         said = rejects["reasons"].explode().str.replace_all(r'(?s)".*"', '"..."')
-        self.reasons.update(dict(said.value_counts().iter_rows()))
+        # in order, so that the same files give the same manifest
+        self.reasons.update(dict(said.to_frame().group_by("reasons", maintain_order=True).len().iter_rows()))
         self.rejects.append(rejects.select(list(REJECTS)))
         if sum(frame.height for frame in self.rejects) >= _HELD:
             self._flush()
@@ -198,7 +201,7 @@ class Arrivals:
             "row",
             source=pl.lit(told(self.path)),
             reasons=pl.concat_list(sentence),
-            raw=pl.struct(pl.exclude("row")).struct.json_encode().str.slice(0, RAW),
+            raw=pl.struct(pl.exclude("row", WARNING)).struct.json_encode().str.slice(0, RAW),
         )
         self.refuse(kind, rejects)
         return frame.filter((when <= self.latest).fill_null(value=True))
@@ -294,6 +297,7 @@ class Arrivals:
             "ignored": dict(self.ignored),
             "parts": self.parts,
             "reasons": dict(self.reasons),
+            "warnings": dict(self.warnings),
             "span": self.span,
             "error": None,
         }

@@ -1,5 +1,6 @@
 """CSV and Parquet to raw columns, in batches of rows; cells stay as they are, and are judged later."""
 
+import codecs
 import csv
 import io
 import re
@@ -138,8 +139,8 @@ def _csv_fast(text: bytes, names: Sequence[str], separator: str, first: int) -> 
     bare = _without_quoted(text, separator)
     if bare is None or b"\r" in text.replace(b"\r\n", b""):
         return None
-    if b"\n\n" in bare or b"\n\r\n" in bare or bare[:1] in b"\r\n":
-        return None  # blank lines and bare carriage returns: readers differ about them
+    if b"\n\n" in bare or b"\n\r\n" in bare or bare[:1] in b"\r\n" or bare.startswith(codecs.BOM_UTF8):
+        return None  # blank lines, bare carriage returns, a mark at the beginning: readers differ about them
     try:
         frame = pl.read_csv(
             text, has_header=False, schema=dict.fromkeys(names, pl.String), separator=separator, infer_schema=False
