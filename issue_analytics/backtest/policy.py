@@ -7,7 +7,7 @@ from typing import Final
 
 from issue_analytics.errors import SettingsError
 
-__all__ = ["EVERY_HOUR", "Matching", "Policy"]
+__all__ = ["EVERY_HOUR", "POLICIES", "PRODUCTION", "PRODUCTION_2023", "Matching", "Policy", "policy_named"]
 
 _ANCHORS: Final = {
     "h": datetime(1970, 1, 1, tzinfo=UTC),
@@ -19,7 +19,11 @@ _ANCHORS: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """How often limits are made and how long they hold.
+    """How often limits are made, how long they hold, and who is checked when.
+
+    A policy is stateless, every exposed hour of every group is judged, unless it has a ``lifecycle``: then groups are
+    checked as the tracker does, see :func:`~issue_analytics.backtest.replay.replay`. Only then do the later settings
+    mean anything.
 
     Args:
         name: what reports call it.
@@ -27,10 +31,22 @@ class Policy:
             Moments are those polars truncates to: whole hours or midnights UTC counted from 1970-01-01, for ``"7d"``
             Thursdays, for ``"1w"`` Mondays.
         offset: how much later than that: with ``every="1d"``, ``"16h"`` refreshes at 16:00 UTC.
-        hold_days: days after which a limit that was not refreshed lapses, rounded up to whole UTC dates; 14 upstream.
+        hold_days: days after which a limit that was not refreshed lapses, 14 upstream; rounded up to whole UTC dates
+            if stateless, to the microsecond with a lifecycle.
+        lifecycle: whether only groups archived until they escalate are checked, and leave when they do.
+        refresh_on_archive: whether archiving a group makes its limits anew.
+        seen_days: a refresh leaves out groups without an occurrence in so many days before it.
+        fallback: the limit where none is stored, or it has lapsed; None: such a group is not checked.
+        regenerate: whether an occurrence that finds no stored limit has one made, in force from the next hour on.
+        min_age_hours: younger groups are not checked at all.
+        rearchive: when a group that escalated in the replay is archived again: ``"record"``, when the record says so;
+            ``"never"``; or after a while: ``"7d"``, ``"0h"`` (at the end of the hour that fired). In the last three
+            the group's recorded changes end with its first escalation in the replay.
+        ongoing_days: days after which a new, regressed or escalating issue is ongoing; None: never.
+        velocity: whether new issues escalate by the rule for their rate, and not as recorded.
 
     Raises:
-        SettingsError: ``every`` or ``offset`` is no such duration, or ``hold_days`` is below 1.
+        SettingsError: a setting is none of these.
 
     >>> Policy(every="1w").moments(datetime(2026, 1, 7, tzinfo=UTC), datetime(2026, 1, 14, tzinfo=UTC))
     [datetime.datetime(2026, 1, 12, 0, 0, tzinfo=datetime.timezone.utc)]
@@ -40,6 +56,15 @@ class Policy:
     every: str = "1d"
     offset: str = "0h"
     hold_days: int = 14
+    lifecycle: bool = False
+    refresh_on_archive: bool = True
+    seen_days: int = 7
+    fallback: int | None = 10
+    regenerate: bool = True
+    min_age_hours: int = 24
+    rearchive: str = "record"
+    ongoing_days: int | None = 7
+    velocity: bool = False
 
     def __post_init__(self) -> None:
         hours = self.period // timedelta(hours=1)
@@ -47,8 +72,20 @@ class Policy:
             raise SettingsError(f"every: {self.every!r} must divide a day (1h, 6h …) or be whole days (1d, 7d …).")
         if _duration("offset", self.offset) >= self.period:
             raise SettingsError(f"offset: {self.offset!r} must be shorter than every, {self.every!r}.")
-        if isinstance(self.hold_days, bool) or not isinstance(self.hold_days, int) or self.hold_days < 1:
-            raise SettingsError(f"hold_days: expected a whole number, 1 or more, got {self.hold_days!r}.")
+        for name, least, most in (
+            ("hold_days", 1, 14 if self.lifecycle else 10_000),
+            ("seen_days", 1, 7),
+            ("fallback", 1, 10**15),
+            ("min_age_hours", 0, 10**6),
+            ("ongoing_days", 1, 10**4),
+        ):
+            value = getattr(self, name)
+            if value is None and name in ("fallback", "ongoing_days"):
+                continue
+            if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+                raise SettingsError(f"{name}: expected a whole number from {least} to {most:,}, got {value!r}.")
+        if self.rearchive not in ("record", "never"):
+            _duration("rearchive", self.rearchive, also="'record' or 'never'")
 
     @property
     def period(self) -> timedelta:
@@ -72,6 +109,11 @@ class Policy:
         # the last refresh of a day may serve past midnight
         return -(-(held + offset % min(self.period, day)) // day)  # rounded up
 
+    @property
+    def rearchive_after(self) -> timedelta | None:
+        """How long after its escalation a group is archived again; None if by the record or never."""
+        return None if self.rearchive in ("record", "never") else _duration("rearchive", self.rearchive)
+
     def moments(self, start: datetime, end: datetime) -> list[datetime]:
         """The refreshes in [start, end)."""
         anchor = _ANCHORS[self.every[-1]] + _duration("offset", self.offset)
@@ -79,15 +121,39 @@ class Policy:
         return [anchor + number * self.period for number in range(first, last)]
 
 
-def _duration(name: str, text: str) -> timedelta:
+def _duration(name: str, text: str, *, also: str = "") -> timedelta:
     if not isinstance(text, str) or not (match := re.fullmatch(r"(\d{1,4})([hdw])", text)):
-        raise SettingsError(f"{name}: {text!r} is no duration such as '6h', '1d' or '1w'.")
+        other = f", nor {also}" if also else ""
+        raise SettingsError(f"{name}: {text!r} is no duration such as '6h', '1d' or '1w'{other}.")
     number = int(match[1])
     return {"h": timedelta(hours=number), "d": timedelta(days=number), "w": timedelta(weeks=number)}[match[2]]
 
 
 EVERY_HOUR: Final = Policy()
 """Stateless: every exposed hour of every group is judged against the limit in force, refreshed daily at 00:00 UTC."""
+
+PRODUCTION: Final = Policy(name="production", lifecycle=True)
+"""The tracker since December 2024: limits made on archive and daily at 00:00 UTC, kept for 14 days, else 10."""
+
+PRODUCTION_2023: Final = Policy(name="production-2023", lifecycle=True, every="6h")
+"""The tracker from July 2023 to December 2024: as today, but refreshed every six hours."""
+
+POLICIES: Final = (EVERY_HOUR, PRODUCTION, PRODUCTION_2023)
+
+
+def policy_named(name: str) -> Policy:
+    """Return the policy of that name.
+
+    Raises:
+        SettingsError: there is none; the message lists them.
+
+    >>> policy_named("production-2023").every
+    '6h'
+    """
+    for policy in POLICIES:
+        if policy.name == name:
+            return policy
+    raise SettingsError(f"policy: {name!r} is none of {', '.join(policy.name for policy in POLICIES)}.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
