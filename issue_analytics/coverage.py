@@ -436,13 +436,18 @@ def _rejects(dataset: Dataset, facts: dict[str, Any]) -> Finding:
 
 def _notes(dataset: Dataset, facts: dict[str, Any]) -> list[Finding]:
     ignored: Counter[str] = Counter()
+    warned: Counter[str] = Counter()
     notes: dict[str, list[str]] = {}
     for source in dataset.manifest["sources"]:
         ignored.update(source["ignored"])
+        warned.update(source.get("warnings", {}))  # datasets of old have none
         if source["note"]:
             notes.setdefault(source["note"], []).append(source["found"])
-    facts |= {"ignored": dict(ignored), "notes": list(notes)}
+    facts |= {"ignored": dict(ignored), "notes": list(notes), "warnings": dict(warned)}
     found = [Finding(formats[0].replace("_", " "), _files(formats), "look", note) for note, formats in notes.items()]
+    if warned:
+        some = "; ".join(f"{warning} ({number:,})" for warning, number in warned.most_common(3))
+        found.append(Finding("odd or old states", f"{warned.total():,} status changes", "look", f"{some}."))
     if ignored:
         some = ", ".join(f"{number:,} {name}" for name, number in ignored.most_common(6))
         found.append(Finding("counted, not read", some, meaning="Items in the exports that are no rows of ours."))

@@ -93,6 +93,11 @@ def _files(outcomes: Sequence[tuple[str, str]], manifest: Mapping[str, Any]) -> 
         say(f"  … and {len(told) - _MOST_FILES:,} more; manifest.json has them all")
     for note in dict.fromkeys(entry["note"] for entry in imported.values() if entry["note"]):
         say(f"note: {note}")
+    warned: Counter[str] = Counter()
+    for entry in imported.values():
+        warned.update(entry.get("warnings", {}))  # datasets of old have none
+    for warning, number in warned.items():
+        say(f"warning: {number:,} status {'change' if number == 1 else 'changes'}: {warning}")
     if outcomes:
         say()
 

@@ -82,7 +82,8 @@ def read_status_changes(
     """Read status changes into memory: ``(status_changes, rejects)``.
 
     One row is one recorded change (contract ``StatusChanges``), from activities of issues, ``status_change`` messages
-    or tables; kinds nobody knows are kept. Equal rows are duplicates, whatever export they came from.
+    or tables; kinds nobody knows are kept. Equal rows are duplicates, whatever export they came from. States told in an
+    old or odd way (a substatus that is missing, words and numbers of early 2023) are read with a ``UserWarning``.
 
     Raises:
         ExportError: nothing to read, one named file that cannot be read, or no status changes in it.

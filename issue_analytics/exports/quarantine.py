@@ -9,12 +9,28 @@ import polars as pl
 from issue_analytics.exports.identity import group_ids
 from issue_analytics.exports.values import integers, nothing, text
 
-__all__ = ["RAW", "REJECTS", "Given", "column", "groups", "known_project", "refuse", "signatures", "split", "when"]
+__all__ = [
+    "RAW",
+    "REJECTS",
+    "WARNING",
+    "Given",
+    "column",
+    "groups",
+    "known_project",
+    "refuse",
+    "signatures",
+    "split",
+    "warnings_of",
+    "when",
+]
 
 RAW: Final = 1_000
 """Characters of the raw text that a reject keeps."""
 
 REJECTS: Final[dict[str, Any]] = {"source": pl.String, "row": pl.Int64, "reasons": pl.List(pl.String), "raw": pl.String}
+
+WARNING: Final = "warning"
+"""A column beside those of a contract: how an accepted row was read where that leaves a doubt, else null."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +125,18 @@ def split(
     bad = table.select(pl.any_horizontal(pl.all().is_not_null()))[:, 0]
     reasons = table.filter(bad).select(pl.concat_list(pl.all()).list.drop_nulls().alias("reasons"))["reasons"]
     return frame.filter(~bad), refuse(source, rows.filter(bad), reasons, texts)
+
+
+def warnings_of(frame: pl.DataFrame) -> dict[str, int]:
+    """How many rows there are with each warning.
+
+    >>> warnings_of(pl.DataFrame({"warning": ["odd", None, "odd"]})), warnings_of(pl.DataFrame({"row": [1]}))
+    ({'odd': 2}, {})
+    """
+    if WARNING not in frame.columns:
+        return {}
+    said = frame.filter(pl.col(WARNING).is_not_null()).group_by(WARNING, maintain_order=True).len()
+    return dict(said.iter_rows())
 
 
 def refuse(source: str, rows: pl.Series, reasons: pl.Series, texts: Texts) -> pl.DataFrame:

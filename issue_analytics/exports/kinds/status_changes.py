@@ -5,65 +5,86 @@ from typing import Final
 import polars as pl
 
 from issue_analytics.exports.quarantine import Given, column, groups, known_project, when
-from issue_analytics.exports.values import fingerprints, integers, text, times
+from issue_analytics.exports.values import fingerprints, integers, nothing, text, times
 from issue_analytics.frames import CAUSES
+from issue_analytics.issues.lifecycle import DEPRECATED_WORDS, STATUS_WORDS, SUBSTATUS_WORDS, Substatus, read_state
 
 __all__ = ["accept"]
 
 Problems = list[pl.Series | None]
 
-_CODES: Final = {
-    (0, 2): "escalating",
-    (0, 3): "ongoing",
-    (0, 6): "regressed",
-    (0, 7): "new",
-    (2, 1): "archived_until_escalating",
-    (2, 4): "archived_until_condition_met",
-    (2, 5): "archived_forever",
-    (0, 4): "regressed",
-    (0, 5): "new",
-    (2, 6): "archived_forever",
-    (2, 7): "archived_until_condition_met",
-}
-"""Codes of status and substatus. The last four are those of a draft of early 2023, which numbered substatus otherwise:
-such a number alone is ambiguous, but no status has both of its meanings."""
-
-_STATUS: Final = {
-    0: "unresolved", 1: "resolved", 2: "ignored", 3: "deleted", 4: "deleted", 5: "merged", 6: "reprocessing",
-}  # fmt: skip
+_UNKNOWN: Final = "?"
+"""Stands for any substatus nobody knows, so that the pairs to be looked at are few."""
 
 
-def _from_codes(status: pl.Series, substatus: pl.Series) -> pl.Series:
+def _words(values: pl.Series) -> pl.Series:
+    return text(values).str.strip_chars().str.to_lowercase()
+
+
+def _statuses(values: pl.Series) -> tuple[pl.Series, pl.Series | None]:
+    """Numbers of statuses; words that are none are problems."""
+    words = _words(values)
+    known = words.is_in(list(STATUS_WORDS)).fill_null(value=False)
+    if not known.any():
+        return integers(values, "new_status", required=False)
+    numbers = words.replace_strict(STATUS_WORDS, default=None, return_dtype=pl.Int64)
+    others, problem = integers(pl.select(pl.when(~known).then(text(values)))[:, 0], "new_status", required=False)
+    return numbers.fill_null(others), problem
+
+
+def _substatuses(values: pl.Series) -> pl.Series:
+    """Numbers of substatuses as text, words, and one sign for all that is neither."""
+    if values.dtype.is_float():
+        values = values.fill_nan(None)
+    words = _words(values)
+    numbers, _ = integers(values, "new_substatus", required=False)
+    known = words.is_in(list(SUBSTATUS_WORDS))
+    number = pl.when(numbers.is_in(list(Substatus))).then(numbers.cast(pl.String))
+    return pl.select(
+        pl.coalesce(number, pl.when(known).then(words), pl.when(words.is_not_null()).then(pl.lit(_UNKNOWN)))
+    )[:, 0]
+
+
+def _states(status: pl.Series, substatus: pl.Series) -> tuple[pl.Series, pl.Series]:
+    """The kinds that codes stand for, and what to warn of."""
     pairs = pl.DataFrame({"status": status, "substatus": substatus})
-    table = pairs.unique().with_columns(
-        pl.struct("status", "substatus")
-        .map_elements(
-            lambda pair: (
-                _CODES.get((pair["status"], pair["substatus"]))
-                or _STATUS.get(pair["status"])
-                or f"status_{pair['status']}"
-            ),
-            return_dtype=pl.String,
-        )
-        .alias("kind")
+    single = pairs.unique()
+    read = [read_state(*pair) for pair in single.iter_rows()]
+    table = single.with_columns(
+        kind=pl.Series([name for name, _ in read], dtype=pl.String),
+        warning=pl.Series([warning for _, warning in read], dtype=pl.String),
     )
     joined = pairs.join(table, on=["status", "substatus"], how="left", nulls_equal=True, maintain_order="left")
-    return joined["kind"]
+    return joined["kind"], joined["warning"]
+
+
+def _without_old_words(kind: pl.Series) -> tuple[pl.Series, pl.Series]:
+    """Kinds of a table, the words of old for states replaced, and what to warn of."""
+    old = {word: read_state(None, word) for word in DEPRECATED_WORDS}
+    if not kind.is_in(list(old)).any():
+        return kind, nothing(len(kind), pl.String)
+    warning = kind.replace_strict({word: said for word, (_, said) in old.items()}, default=None, return_dtype=pl.String)
+    return kind.replace({word: name for word, (name, _) in old.items()}), warning
 
 
 def accept(raw: pl.DataFrame, given: Given) -> tuple[pl.DataFrame, Problems]:
-    """Read raw status changes into the columns of ``StatusChanges``, and each row's problems."""
+    """Read raw status changes into the columns of ``StatusChanges``, and each row's problems.
+
+    One column more, ``warning``, says of a row whose state was told in an old or odd way how it was read; else null.
+    """
     project, project_problem = known_project(raw)
     prints = fingerprints(column(raw, "fingerprint")).list.first()
     group, group_problem = groups(raw, project, prints, mapped=given.mapped_groups)
     payload = column(raw, "new_status").is_not_null()
-    status, status_problem = integers(column(raw, "new_status"), "new_status", required=False)
-    substatus, _ = integers(column(raw, "new_substatus"), "new_substatus", required=False)
-    kind = text(column(raw, "kind")).str.to_lowercase()
+    status, status_problem = _statuses(column(raw, "new_status"))
+    kind, warning = _without_old_words(text(column(raw, "kind")).str.to_lowercase())
     cause = text(column(raw, "cause")).str.to_lowercase()
     source = text(column(raw, "source"))
     if payload.any():
-        kind = pl.select(pl.when(payload & kind.is_null()).then(_from_codes(status, substatus)).otherwise(kind))[:, 0]
+        by_code = payload & kind.is_null()
+        states, said = _states(status, _substatuses(column(raw, "new_substatus")))
+        kind = pl.select(pl.when(by_code).then(states).otherwise(kind))[:, 0]
+        warning = pl.select(pl.when(by_code).then(said).otherwise(warning))[:, 0]
         # a message sets the status from outside: it is no verdict of the forecast
         message = payload & source.is_null()
         cause = pl.select(
@@ -81,6 +102,7 @@ def accept(raw: pl.DataFrame, given: Given) -> tuple[pl.DataFrame, Problems]:
             "cause": cause,
             "forecast": forecast,
             "source": source.fill_null("table"),
+            "warning": warning,
         }
     )
     nameless = when(kind.is_null(), "kind: missing; what did the status become?")
