@@ -8,7 +8,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -17,15 +17,19 @@ import polars as pl
 
 from issue_analytics.counts import hourly_counts
 from issue_analytics.errors import DatasetError, ExportError
+from issue_analytics.exports.ahead import ahead
 from issue_analytics.exports.arrivals import Arrivals, Known
 from issue_analytics.exports.files import Source, content_hash, expand, reason, told
 from issue_analytics.exports.manifest import DRAFT, FOLDERS, FORMAT, MANIFEST, PART, commit, load, nothing
-from issue_analytics.exports.reading import Options, Unknown, read_file, whole_file_reject
+from issue_analytics.exports.reading import Options, Part, Unknown, read_file, whole_file_reject
 from issue_analytics.frames import KEY
 
 __all__ = ["Dataset", "import_export", "open_dataset"]
 
 _LOCK: Final = ".lock"
+
+_PARTS_AHEAD: Final = 4
+"""Parts of a file that are read while its content is hashed, or earlier parts are written."""
 
 ALTERING: Final = ("merged", "unmerged", "reprocess", "reprocessing", "deleted")
 """Kinds of status change after which a group's counts are no longer those the tracker acted on."""
@@ -173,12 +177,10 @@ def _why(path: Path, error: ExportError) -> str:
     return told(str(error).removeprefix(f"{path}: "))
 
 
-def _import_file(
-    path: Path, target: Path, digest: str, options: Options, known: Known, tell: Callable[[int], None]
-) -> dict[str, Any]:
+def _import_file(path: Path, target: Path, digest: str, parts: Iterator[Part], known: Known) -> dict[str, Any]:
     """Write the parts of one file; returns its entry of the manifest, less what names the file."""
     with Arrivals(path, target, digest, known) as arrivals:
-        for part in read_file(path, options, tell=tell):
+        for part in parts:
             arrivals.add(part)
         return arrivals.finish()
 
@@ -358,17 +360,20 @@ def _import_all(
         for path in files:
             name = told(path)
             new = old = skip = digest = None
+            before = bar.n
             try:
-                digest = content_hash(path)
-                old = imported.get(digest)
-                if old is None:
-                    new = _import_file(path, target, digest, options, known, bar.update)
-                elif any(old[setting] != value for setting, value in settings.items()):
+                # while the content is hashed, reading begins
+                with ahead(read_file(path, options, tell=bar.update), _PARTS_AHEAD) as parts:
+                    digest = content_hash(path)
+                    old = imported.get(digest)
+                    if old is None:
+                        new = _import_file(path, target, digest, parts, known)
+                if old is not None and any(old[setting] != value for setting, value in settings.items()):
                     raise DatasetError(
                         f"{path}: already imported into {target} with other columns, format or provenance; "
                         "import it into a new dataset."
                     )
-                elif single and old["error"] is not None:
+                if old is not None and single and old["error"] is not None:
                     raise ExportError(f"{path}: {old['error']}")
             except ExportError as error:
                 if single:
@@ -382,7 +387,7 @@ def _import_all(
             if new is not None:
                 new = {"path": name, "size": _size(path), "hash": digest, **settings, **new}
             else:
-                bar.update(_size(path))
+                bar.update(before + _size(path) - bar.n)
             # what stood for this file, or for a folder around it, while that could not be read
             gone = next((unread[place] for place in map(told, (path, *path.parents)) if place in unread), None)
             if gone is old:

@@ -1,8 +1,9 @@
-"""A step or two ahead: the next blocks are read in a thread of their own while this one is looked at."""
+"""A step or two ahead: the next items are made in a thread of their own while this one is looked at."""
 
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Final, TypeVar
 
 __all__ = ["ahead"]
@@ -10,13 +11,16 @@ __all__ = ["ahead"]
 Item = TypeVar("Item")
 
 _END: Final = object()
-_AHEAD: Final = 2
 
 
-def ahead(items: Iterator[Item]) -> Iterator[Item]:
-    """The same items in the same order; while one is in use, the next are being made. Errors come where they belong.
+@contextmanager
+def ahead(items: Iterator[Item], steps: int = 2) -> Iterator[Iterator[Item]]:
+    """The same items in the same order; from now on, up to ``steps`` of them are made before they are asked for.
 
-    >>> list(ahead(iter("abc")))
+    Errors come where they belong.
+
+    >>> with ahead(iter("abc")) as letters:
+    ...     list(letters)
     ['a', 'b', 'c']
     """
 
@@ -24,7 +28,14 @@ def ahead(items: Iterator[Item]) -> Iterator[Item]:
         return next(items, _END)
 
     with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as pool:
-        coming = deque(pool.submit(step) for _ in range(_AHEAD))
-        while (item := coming.popleft().result()) is not _END:
-            coming.append(pool.submit(step))
-            yield item  # type: ignore[misc]
+        coming = deque(pool.submit(step) for _ in range(steps))
+
+        def asked() -> Iterator[Item]:
+            while (item := coming.popleft().result()) is not _END:
+                coming.append(pool.submit(step))
+                yield item  # type: ignore[misc]
+
+        try:
+            yield asked()
+        finally:
+            pool.shutdown(cancel_futures=True)  # what nobody asks for need not be made

@@ -1,5 +1,6 @@
 """One file to accepted rows and rejects, batch by batch; many files to frames without duplicates."""
 
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,7 +19,7 @@ from issue_analytics.exports.formats.form import Format
 from issue_analytics.exports.jsonlines import Batch, Wanted, parse
 from issue_analytics.exports.kinds import KINDS, hourly_counts
 from issue_analytics.exports.lines import documents, pieces
-from issue_analytics.exports.quarantine import REJECTS, Given, refuse, split
+from issue_analytics.exports.quarantine import REJECTS, Given, refuse, split, warnings_of
 from issue_analytics.exports.sniff import Sniffed, Unknown, sniff
 from issue_analytics.frames import PROVENANCES, check, empty
 
@@ -255,19 +256,21 @@ def read_file(
         ExportError: the file as a whole cannot be read; parts that came before must be thrown away.
     """
     try:
-        yield from _parts(_File(path, options, tell, fast), fallback)
+        file = _File(path, options, tell, fast)
+        with ahead(_batches(file, fallback)) as batches:
+            yield from _parts(file, batches, fallback)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         why = (str(error).splitlines() or [""])[0][:200]
         raise ExportError(f"{path}: holds what cannot be read ({why}); export it as text.") from None
 
 
-def _parts(file: _File, fallback: str) -> Iterator[Part]:
+def _parts(file: _File, batches: Iterator[tuple[Format, Batch]], fallback: str) -> Iterator[Part]:
     options, source = file.options, told(file.path)
     given = Given(lambda: file.digest, "group_id" in (options.columns or {}), options.provenance)
     seen = fallback
     refused: Counter[str] = Counter()
     useful = False
-    for form, batch in ahead(_batches(file, fallback)):
+    for form, batch in batches:
         name, note = form.name, form.note
         seen = batch.rows[0][0] if batch.rows else seen
         for kind, rows in batch.rows:
@@ -404,6 +407,8 @@ def read(
     good = empty(KINDS[kind].contract)
     if frames:
         merged, clashes, tally.duplicates = merge(kind, pl.concat(frames))
+        for warning, number in warnings_of(merged).items():
+            warnings.warn(f"{source}: {warning} (rows: {number:,})", stacklevel=3)
         good = merged.select(good.columns)
         bad = pl.concat([bad, clashes])
     tally.accepted, tally.rejected = good.height, bad.height
