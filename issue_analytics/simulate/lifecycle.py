@@ -255,14 +255,26 @@ def _cross(tracker: _Tracker, day: int, today: Ints) -> None:
     asked = (tracker.state[group] == UNTIL_ESCALATING) & tracker.watched[group] & (at > tracker.changed[group])
     asked &= at - tracker.plan.birth[group] >= DAY_MS
     today, group, at = today[asked], group[asked], at[asked]
+    _make_up(tracker, group, at)
     made = tracker.made[group]
     # the limit of the day since it was made; the last one on day 14; 10 once the forecast is 14 days old
     ahead = np.clip(day - made // DAY_MS, 0, 13)
-    limit = np.where(at - made < _HOLDS_MS, tracker.forecast[group, ahead], _FALLBACK)
+    stored = (at >= made) & (at - made < _HOLDS_MS)
+    limit = np.where(stored, tracker.forecast[group, ahead], _FALLBACK)
     over = np.nonzero(tracker.so_far[today] > limit)[0]
     fired, first = np.unique(group[over], return_index=True)
     by = over[first]
     _escalate(tracker, day, fired, BY_FORECAST, at[by], limit[by], today[by])
+
+
+def _make_up(tracker: _Tracker, group: Ints, at: Ints) -> None:
+    """An occurrence that finds no stored forecast has one made, from the next hour on."""
+    lacking = np.nonzero(at - tracker.made[group] >= _HOLDS_MS)[0]
+    who, first = np.unique(group[lacking], return_index=True)
+    hour = at[lacking[first]] // HOUR_MS + 1
+    for next_hour in np.unique(hour).tolist():
+        mine = who[hour == next_hour]
+        _make_forecasts(tracker, mine, next_hour, np.full(mine.size, next_hour * HOUR_MS))
 
 
 def _escalate(tracker: _Tracker, day: int, who: Ints, by: int, at: Ints, value: Ints | int, occurrence: Ints) -> None:

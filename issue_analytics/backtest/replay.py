@@ -1,0 +1,446 @@
+"""What users would have seen: the tracker's rules played over the past, for all groups at once."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from issue_analytics.backtest.clock import NAMES, UNKNOWN, WAKE, Actions, Clock, code_of
+from issue_analytics.backtest.labels import SNAPSHOTS, label_escalations
+from issue_analytics.backtest.policy import PRODUCTION, Policy
+from issue_analytics.counts import HOUR, Panel, panels, span, whole_hour
+from issue_analytics.errors import FrameError, SettingsError
+from issue_analytics.forecast import check_buckets
+from issue_analytics.frames import KEY, RULES, check, empty, require
+from issue_analytics.issues.group_types import group_type
+from issue_analytics.issues.lifecycle import STATES, makers
+from issue_analytics.kernel import Buckets
+from issue_analytics.thresholds import PUBLISHED, STANDARD, FormulaConstants, ThresholdVariables, check_thresholds
+
+__all__ = ["NOT_SIMULATED", "Replay", "replay"]
+
+NOT_SIMULATED: Final = (
+    "counts are not cached: the tracker may look at a count that is up to 60 seconds old",
+    "every occurrence is there when it happened: late ones are counted in their hour, but not checked late",
+    "tasks run on time: refreshes on the hour, issues become ongoing to the second",
+    "limits are made from whole hours: the tracker's window also has the hour that is running, and cuts the first",
+    "merges, unmerges and deletions move no counts: leave such groups out",
+    "a limit that is made because none was stored holds from the next hour on, not some seconds later",
+)
+"""What the replay leaves out, in words fit for a report."""
+
+FIRST_SEEN: Final = "first_seen"
+_UTC_US: Final = pl.Datetime("us", "UTC")
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_LONG_AGO: Final = -(2**61)
+_UNSETTLED: Final = ("new", "regressed", "escalating")
+_ANY: Final = -1
+"""All bits: possible from every state."""
+
+_INSTANT: Final = timedelta(microseconds=1)
+_GROUP: Final[dict[str, type[pl.DataType]]] = dict.fromkeys(KEY, pl.Int64)
+_ALERTS: Final[dict[str, pl.DataType | type[pl.DataType]]] = {
+    **_GROUP, "hour": _UTC_US, "count": pl.Int64, "limit": pl.Int64, "rule": pl.Enum(RULES), "at": _UTC_US,
+    "as_of": _UTC_US, "ends": _UTC_US,
+}  # fmt: skip
+_STATES: Final = {**_GROUP, "at": _UTC_US, "state": pl.Int64, "recorded": pl.Int64}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replay:
+    """One setting under one policy, played over one history.
+
+    Attributes:
+        thresholds, policy, buckets: the setting.
+        opens: the first hour judged: the first refresh with a whole window of counts behind it.
+        ends: the end of the counts.
+        alerts: contract ``Alerts``, one row each time the replay brought a group back, with ``at`` (the occurrence that
+            did it; null where only the hour is known) and ``as_of`` (when the limit was made).
+        states: one row is a group and a span in which its state stayed the same: project_id, group_id, state (a state
+            of the lifecycle, ``unknown`` before anything is known, or ``unresolved`` or ``ignored``, where an old
+            record does not say more), start, end (null: to the end of the counts), and by (``record``; ``replay``: it
+            escalated, or was archived again by rule; ``clock``: it became ongoing). Changes before the counts begin
+            are there too.
+        exposure: contract ``Exposure``: when each group was checked.
+        limits: contract ``Limits``: the limit in force of every checked group, per day and whenever it changed.
+        burden: one row is a project and a day (UTC): project_id, date, alerts, groups_checked.
+        left_out: project_id, group_id of groups that were left out on purpose.
+        not_simulated: what the tracker does and the replay does not, in words.
+    """
+
+    thresholds: ThresholdVariables
+    policy: Policy
+    buckets: Buckets
+    opens: datetime
+    ends: datetime
+    alerts: pl.DataFrame
+    states: pl.DataFrame
+    exposure: pl.DataFrame
+    limits: pl.DataFrame
+    burden: pl.DataFrame
+    left_out: pl.DataFrame
+    not_simulated: tuple[str, ...] = NOT_SIMULATED
+
+    def summary(self) -> pl.DataFrame:
+        """One row: the five thresholds, ``digest``, ``policy``, groups and series-weeks checked, and the alerts."""
+        spans = self.exposure.with_columns(pl.col("end").fill_null(self.ends))
+        weeks = spans.select(((pl.col("end") - pl.col("start")) / timedelta(weeks=1)).sum()).item()
+        days = (self.ends - self.opens) / timedelta(days=1)
+        return pl.DataFrame(
+            {
+                **{name: float(value) for name, value in self.thresholds.to_dict().items()},
+                "digest": self.thresholds.digest,
+                "policy": self.policy.name,
+                "groups": self.exposure.select(KEY).n_unique(),
+                "series_weeks": float(weeks),
+                "alerts": self.alerts.height,
+                "alerts_per_day": self.alerts.height / days if days > 0 else None,
+                "groups_alerted": self.alerts.select(KEY).n_unique(),
+                "at_fallback": int((self.alerts["rule"] == "fallback").sum()),
+            }
+        )
+
+    def __repr__(self) -> str:
+        return (
+            f"Replay({self.thresholds}, {self.policy.name}, buckets={self.buckets}: "
+            f"{self.exposure.select(KEY).n_unique()} groups checked, {self.alerts.height} alerts)"
+        )
+
+
+def replay(
+    counts: pl.DataFrame | pl.LazyFrame,
+    status_changes: pl.DataFrame | pl.LazyFrame,
+    *,
+    occurrences: pl.DataFrame | pl.LazyFrame | None = None,
+    thresholds: ThresholdVariables = STANDARD,
+    policy: Policy = PRODUCTION,
+    buckets: Buckets = "sparse",
+    types: pl.DataFrame | pl.LazyFrame | None = None,
+    leave_out: pl.DataFrame | pl.LazyFrame | None = None,
+    start: datetime | None = None,
+    constants: FormulaConstants = PUBLISHED,
+) -> Replay:
+    """Play the tracker's rules over the past: who would have come back, when, and what each group's state was.
+
+    What people and detectors did is taken from the record: archiving, resolving, messages, conditions. What the
+    forecast did is not, nor what the clock did: those the replay does itself, with the thresholds and the policy given.
+    A recorded change that is not possible in the replay, such as a condition met by a group that is no longer archived,
+    does nothing. Archiving a group that the replay still holds archived makes its limits anew, as the tracker would.
+
+    A group is checked while it is archived until it escalates, its type allows it and it is 24 hours old: at each
+    occurrence, the count of its hour so far against the limit in force, strictly. Limits are made on archive and on
+    the policy's schedule for groups seen in the last 7 days, from the 168 whole hours before and from nothing later;
+    they serve 14 days, after which (and where there are none) the fallback of 10 holds. The first check that exceeds
+    its limit brings the group back; it is checked again once it is archived again.
+
+    Args:
+        counts: contract ``HourlyCounts``.
+        status_changes: contract ``StatusChanges``, also from before the counts begin. Groups without any are not
+            played: nothing is known of them.
+        occurrences: contract ``Occurrences``; with them the replay knows the very occurrence that crossed the limit.
+            Without, or where their number in an hour is not its count, an hour counts as a whole: a group that was
+            archived in the middle of it is judged by all of it, and escalates at its end.
+        thresholds: the five thresholds.
+        policy: one with a lifecycle: ``PRODUCTION``, ``PRODUCTION_2023``, or your own.
+        buckets: as in :func:`~issue_analytics.forecast.forecast`.
+        types: project_id, group_id, type; groups of types that cannot escalate are not checked. Taken from
+            ``occurrences`` if these are given; else, and where unknown, every group can escalate.
+        leave_out: project_id, group_id: groups not to play, such as ``dataset.altered_groups``.
+        start: since when counts were recorded, on the hour; by default their first hour.
+        constants: the constants of the formula.
+
+    Returns:
+        The replay, see :class:`Replay`.
+
+    Raises:
+        FrameError: a frame breaks its contract, or the counts are too short to judge a single hour.
+        SettingsError: a setting makes no sense, or the policy has no lifecycle.
+
+    >>> monday = datetime(2026, 1, 5, tzinfo=UTC)
+    >>> busy = [(1, 7, monday + hour * HOUR, 90 if hour == 200 else 3) for hour in range(240)]
+    >>> counts = pl.DataFrame(busy, schema=["project_id", "group_id", "hour", "count"], orient="row")
+    >>> archived = pl.DataFrame({"project_id": [1], "group_id": [7], "at": [monday], "source": ["activity"],
+    ...     "kind": ["archived_until_escalating"], "cause": pl.Series([None], dtype=pl.String),
+    ...     "forecast": pl.Series([None], dtype=pl.Int64)})
+    >>> played = replay(counts, archived)
+    >>> played.alerts.select("count", "limit", "rule").rows()
+    [(90, 18, 'spike')]
+    >>> played.states["state"].to_list()
+    ['archived_until_escalating', 'escalating']
+    """
+    if not policy.lifecycle:
+        raise SettingsError(
+            f"policy: {policy.name!r} has no lifecycle to replay; use PRODUCTION, or backtest() for it."
+        )
+    check_thresholds(thresholds)
+    check_buckets(buckets)
+    counts = check(_eager(counts), "HourlyCounts").select(*KEY, "hour", "count")
+    changes = check(_eager(status_changes), "StatusChanges")
+    if occurrences is not None:
+        require(occurrences.lazy(), "Occurrences", columns=(*KEY, "detected_at", "type"))
+        types = occurrences.lazy().select(*KEY, "type") if types is None else types
+    left_out = counts.select(KEY).clear()
+    if leave_out is not None:
+        keys = _keys("leave_out", _eager(leave_out))
+        left_out = counts.select(KEY).join(keys, on=KEY, how="semi").unique().sort(KEY)
+        counts, changes = (frame.join(keys, on=KEY, how="anti") for frame in (counts, changes))
+
+    ends = span(counts)
+    since = whole_hour("start", start) if start is not None else ends[0] if ends else None
+    window = timedelta(hours=constants.window_hours)
+    moments = policy.moments(since + window, ends[1]) if ends and since else []
+    if ends is None or since is None or not moments:
+        length = (ends[1] - since) / HOUR if ends and since else 0
+        raise FrameError(
+            f"HourlyCounts: {length:.0f} hours are too few to judge any: limits look back "
+            f"{constants.window_hours} hours, and the next refresh ({policy.schedule}) must lie in the data."
+        )
+    if since > ends[0]:
+        raise SettingsError(f"start: {since.isoformat()} lies after the first hour of the counts, {ends[0]}.")
+
+    done = _done(changes, policy)
+    born = changes.filter(pl.col("kind") == FIRST_SEEN).group_by(KEY).agg(born=pl.col("at").min())
+    groups = _groups(changes, born, types)
+    silent = groups.select(*KEY, hour=pl.lit(since, dtype=_UTC_US), count=pl.lit(0, dtype=pl.Int64))
+    played = counts.join(groups, on=KEY, how="semi")
+    played = pl.concat([played, silent.join(played, on=KEY, how="anti")])
+    # where there is no group there is no panel
+    parts = {
+        "alerts": [pl.DataFrame(schema=_ALERTS)], "states": [pl.DataFrame(schema=_STATES)], "limits": [empty("Limits")]
+    }  # fmt: skip
+    for panel in panels(played, since, ends[1]):
+        about = panel.groups.join(groups, on=KEY, how="left", maintain_order="left").with_row_index("row")
+        clock = Clock(
+            panel,
+            _actions(about, done, policy, panel, ends[1]),
+            moments=None if occurrences is None else _moments(about, occurrences, panel, ends[1]),
+            watched=about["watched"].to_numpy(),
+            born=about["born"].dt.epoch("us").fill_null(_LONG_AGO).to_numpy(),
+            opens=(moments[0] - since) // HOUR,
+            thresholds=thresholds,
+            policy=policy,
+            buckets=buckets,
+            constants=constants,
+        )
+        clock.run(moments)
+        for name, frame in _frames(clock, panel).items():
+            parts[name].append(frame)
+    found = {name: pl.concat(frames) for name, frames in parts.items()}
+    states = _spans(found["states"], policy, ends[1])
+    exposure = _exposure(states, found["alerts"], groups, policy, (moments[0], ends[1]))
+    return Replay(
+        thresholds=thresholds,
+        policy=policy,
+        buckets=buckets,
+        opens=moments[0],
+        ends=ends[1],
+        alerts=found["alerts"].drop("ends").sort(*KEY, "hour", "at"),
+        states=states,
+        exposure=exposure,
+        limits=found["limits"].unique([*KEY, "date", "as_of"], keep="last").sort(*KEY, "as_of", "date"),
+        burden=_burden(found["alerts"], exposure, ends[1]),
+        left_out=left_out,
+    )
+
+
+# ---- what is known beforehand
+
+
+def _done(changes: pl.DataFrame, policy: Policy) -> pl.DataFrame:
+    """What the record says was done to groups, without what the forecast and the clock did: key, at, target, only."""
+    escalations, _ = label_escalations(changes)
+    by_forecast = escalations.filter(pl.col("provenance") == "algorithm").select(
+        *KEY, pl.col("escalated_at").alias("at"), kind=pl.lit("escalating"), by_forecast=True
+    )
+    snapshot = pl.col("source") == SNAPSHOTS
+    kind = pl.col("kind")
+    table = pl.DataFrame(_targets(), orient="row", schema=["kind", "cause", "target", "only"])
+    return (
+        changes.with_columns(pl.when(kind == FIRST_SEEN).then(pl.lit("new")).otherwise(kind).alias("kind"))
+        .filter(kind.is_in(table["kind"].unique().to_list()))
+        .sort(*KEY, "at", kind == "archived_until_escalating", snapshot)
+        .with_columns(before=kind.shift(1).over(KEY))
+        .filter(~(snapshot & (kind == pl.col("before")).fill_null(value=False)))
+        # the clock makes these itself
+        .filter(~((kind == "ongoing") & pl.col("before").is_in(_UNSETTLED).fill_null(value=False)))
+        .join(by_forecast, on=[*KEY, "at", "kind"], how="left", maintain_order="left")
+        .filter(pl.col("by_forecast").is_null())
+        .filter(~((pl.col("cause") == "velocity").fill_null(value=False) & pl.lit(policy.velocity)))
+        .with_columns(cause=pl.when(kind == "escalating").then(pl.col("cause").fill_null("platform")))
+        .join(table, on=["kind", "cause"], how="left", nulls_equal=True, maintain_order="left")
+        .select(*KEY, "at", "target", "only")
+    )
+
+
+def _targets() -> list[tuple[str, str | None, int, int]]:
+    """Kind and cause of a recorded change, the state it leads to, and bits of the states in which it does."""
+
+    def only(after: str, by: str) -> int:
+        can = [state.name for state in STATES if by in makers(state.name, after)]
+        return sum(1 << code_of(name) for name in ("unknown", *can))
+
+    rows: list[tuple[str, str | None, int, int]] = [
+        (name, None, code_of(name), _ANY) for name in NAMES if name not in ("unknown", "escalating", "regressed", "new")
+    ]
+    rows += [("deleted", None, code_of("pending_deletion"), _ANY), ("new", None, code_of("new"), 1 << UNKNOWN)]
+    rows.append(("regressed", None, code_of("regressed"), only("regressed", "regression")))
+    escalating = code_of("escalating")
+    rows += [("escalating", by, escalating, only("escalating", by)) for by in ("velocity", "condition", "platform")]
+    return rows
+
+
+def _groups(changes: pl.DataFrame, born: pl.DataFrame, types: pl.DataFrame | pl.LazyFrame | None) -> pl.DataFrame:
+    """Every group that has a record: key, when it was first seen, and whether its type can escalate."""
+    groups = changes.select(KEY).unique().join(born, on=KEY, how="left")
+    if types is None:
+        return groups.with_columns(watched=True)
+    kinds = _keys("types", types.lazy().select(*KEY, "type").unique().collect(), "type")
+    never = [number for number in kinds["type"].drop_nulls().unique() if not _escalates(number)]
+    # of several types the group has one that can
+    watched = kinds.group_by(KEY).agg(watched=(~pl.col("type").is_in(never)).fill_null(value=True).any())
+    return groups.join(watched, on=KEY, how="left").with_columns(pl.col("watched").fill_null(value=True))
+
+
+def _escalates(number: int) -> bool:
+    return group_type(number).escalates is not False
+
+
+def _actions(about: pl.DataFrame, done: pl.DataFrame, policy: Policy, panel: Panel, ends: datetime) -> Actions:
+    """What is done to the groups of a panel, in the order in which it takes effect."""
+    rows = about.select(*KEY, group=pl.col("row").cast(pl.Int64))
+    recorded = done.join(rows, on=KEY).select("group", "at", "target", "only", effect=pl.col("at") + _INSTANT)
+    ripe = about.select(
+        group=pl.col("row").cast(pl.Int64),
+        at=pl.col("born") + timedelta(hours=policy.min_age_hours),
+        target=pl.lit(WAKE, dtype=pl.Int64),
+        only=pl.lit(_ANY, dtype=pl.Int64),
+    ).filter(pl.col("at").is_between(panel.start, ends))
+    actions = pl.concat(
+        [
+            recorded.with_columns(recorded=True),
+            ripe.with_columns(effect="at", recorded=pl.lit(value=False)).select(*recorded.columns, "recorded"),
+        ]
+    ).sort("effect", maintain_order=True)
+    stamps = (actions[name].dt.epoch("us").to_numpy() for name in ("at", "effect"))
+    others = (actions[name].to_numpy() for name in ("target", "only", "recorded"))
+    return Actions(actions["group"].to_numpy(), *stamps, *others)
+
+
+def _moments(
+    about: pl.DataFrame, occurrences: pl.DataFrame | pl.LazyFrame, panel: Panel, ends: datetime
+) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Times of occurrences, by group and time, each a whole number that says both."""
+    length = (ends - panel.start) // timedelta(microseconds=1)
+    at = (pl.col("detected_at") - panel.start).dt.total_microseconds()
+    moments = (
+        occurrences.lazy()
+        .select(*KEY, "detected_at")
+        .filter(pl.col("detected_at").is_between(panel.start, ends, closed="left"))
+        .join(about.lazy().select(*KEY, pl.col("row").cast(pl.Int64)), on=KEY)
+        .select(moment=pl.col("row") * length + at)
+        .sort("moment")
+        .collect()
+    )
+    return moments["moment"].to_numpy()
+
+
+# ---- what comes out
+
+
+def _frames(clock: Clock, panel: Panel) -> Mapping[str, pl.DataFrame]:
+    """What the clock logged, as frames with the groups' keys."""
+    alerts, states, limits = (pl.DataFrame(log.columns()) for log in (clock.alerts, clock.states, clock.limits))
+    stamp = pl.Datetime("us", "UTC")
+    rule = pl.col("rule").replace_strict(dict(enumerate(RULES)), return_dtype=pl.Enum(RULES))
+
+    def keyed(rows: pl.DataFrame) -> pl.DataFrame:
+        return pl.concat([panel.groups[rows["group"]], rows.drop("group")], how="horizontal")
+
+    return {
+        "alerts": keyed(alerts).select(
+            *KEY,
+            hour=pl.lit(panel.start, dtype=stamp) + pl.duration(hours="hour"),
+            count="count",
+            limit="limit",
+            rule=rule,
+            at=pl.when(pl.col("at") >= 0).then("at").cast(stamp),
+            as_of=pl.col("made").cast(stamp),
+            ends=pl.col("ends").cast(stamp),
+        ),
+        "states": keyed(states).select(*KEY, pl.col("at").cast(stamp), "state", "recorded"),
+        "limits": keyed(limits).select(
+            *KEY,
+            date=pl.col("day").cast(pl.Int32).cast(pl.Date),
+            limit="limit",
+            rule=rule,
+            as_of=pl.col("made").cast(stamp),
+        ),
+    }
+
+
+def _spans(log: pl.DataFrame, policy: Policy, ends: datetime) -> pl.DataFrame:
+    """States as spans; what stays unsettled for too long is ongoing from then on."""
+    by = pl.when(pl.col("recorded") == 1).then(pl.lit("record")).otherwise(pl.lit("replay"))
+    spans = (
+        log.sort(*KEY, "at", maintain_order=True)
+        .with_columns(end=pl.col("at").shift(-1).over(KEY), by=by)
+        .with_columns(state=pl.col("state").replace_strict(dict(enumerate(NAMES)), return_dtype=pl.String))
+        .select(*KEY, "state", "by", "end", start="at")
+        .filter((pl.col("start") < pl.col("end")).fill_null(value=True) & (pl.col("start") < ends))
+    )
+    if policy.ongoing_days is None:
+        return spans.select(*KEY, "state", "start", "end", "by")
+    settles = pl.col("start") + timedelta(days=policy.ongoing_days)
+    stays = pl.col("state").is_in(_UNSETTLED) & (settles < pl.col("end").fill_null(ends))
+    settled = spans.filter(stays).with_columns(start=settles, state=pl.lit("ongoing"), by=pl.lit("clock"))
+    spans = spans.with_columns(end=pl.when(stays).then(settles).otherwise("end"))
+    return pl.concat([spans, settled]).select(*KEY, "state", "start", "end", "by").sort(*KEY, "start")
+
+
+def _exposure(
+    states: pl.DataFrame, alerts: pl.DataFrame, groups: pl.DataFrame, policy: Policy, judged: tuple[datetime, datetime]
+) -> pl.DataFrame:
+    """When each group was checked; the occurrence that brought it back is the last instant of that."""
+    ended_by = alerts.filter(pl.col("at").is_not_null()).select(*KEY, end="ends", past=pl.lit(_INSTANT))
+    return (
+        states.filter(pl.col("state") == "archived_until_escalating")
+        .join(groups.filter("watched").select(*KEY, "born"), on=KEY)
+        .join(ended_by.unique(), on=[*KEY, "end"], how="left")
+        .select(
+            *KEY,
+            start=pl.max_horizontal("start", pl.lit(judged[0]), pl.col("born") + timedelta(hours=policy.min_age_hours)),
+            end=pl.col("end") + pl.col("past").fill_null(timedelta(0)),
+        )
+        .filter((pl.col("start") < pl.col("end")).fill_null(value=True) & (pl.col("start") < judged[1]))
+        .sort(*KEY, "start")
+    )
+
+
+def _burden(alerts: pl.DataFrame, exposure: pl.DataFrame, ends: datetime) -> pl.DataFrame:
+    """Alerts of each project and day, and how many of its groups were checked."""
+    last = pl.col("end").fill_null(ends) - _INSTANT
+    checked = (
+        exposure.with_columns(date=pl.date_ranges(pl.col("start").dt.date(), last.dt.date()))
+        .explode("date")
+        .group_by("project_id", "date")
+        .agg(groups_checked=pl.col("group_id").n_unique().cast(pl.Int64))
+    )
+    fired = alerts.group_by("project_id", pl.col("hour").dt.date().alias("date")).agg(alerts=pl.len().cast(pl.Int64))
+    return (
+        checked.join(fired, on=["project_id", "date"], how="full", coalesce=True)
+        .select("project_id", "date", pl.col("alerts", "groups_checked").fill_null(0))
+        .sort("project_id", "date")
+    )
+
+
+def _keys(name: str, frame: pl.DataFrame, *also: str) -> pl.DataFrame:
+    if missing := [column for column in (*KEY, *also) if column not in frame.columns]:
+        raise FrameError(f"{name}: no column {', '.join(missing)}. Found: {', '.join(frame.columns)}.")
+    return frame
+
+
+def _eager(frame: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
+    return frame.collect() if isinstance(frame, pl.LazyFrame) else frame
