@@ -124,7 +124,8 @@ def test_the_same_content_again_changes_nothing(exports, tmp_path):
 
 
 def test_the_same_files_give_the_same_manifest(tmp_path):
-    wrong = [{name: value} for name in ("project_id", "group_id", "detection_time", "payload_type") for value in (-1, "x")]
+    names = ("project_id", "group_id", "detection_time", "payload_type")
+    wrong = [{name: value} for name in names for value in (-1, "x")]
     (tmp_path / "o.jsonl").write_bytes(lines(*(occurrence(number, **each) for number, each in enumerate(wrong))))
     datasets = [import_export(tmp_path / "o.jsonl", tmp_path / f"data{number}", progress=False) for number in range(8)]
     assert len({(dataset.path / "manifest.json").read_bytes() for dataset in datasets}) == 1
