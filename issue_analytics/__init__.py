@@ -27,6 +27,7 @@ from issue_analytics.errors import (
 )
 from issue_analytics.exports import read_escalations, read_hourly_counts, read_occurrences, read_status_changes
 from issue_analytics.forecast import forecast
+from issue_analytics.forecast_records import ForecastRecord, is_escalating
 from issue_analytics.formula import generate_issue_forecast
 from issue_analytics.issues import IssueEvidence, IssueOccurrence
 from issue_analytics.reporting import plot_coverage, plot_limits, plot_summary, write_report
@@ -70,6 +71,9 @@ __all__ = [  # noqa: RUF022 - in the order of the data's path
     "PUBLISHED",
     # alerts
     "detect",
+    # stored forecasts
+    "ForecastRecord",
+    "is_escalating",
     # truth and scores
     "label_escalations",
     "backtest",

@@ -24,6 +24,7 @@ __all__ = [
     "Corrections",
     "Escalations",
     "Exposure",
+    "ForecastRecords",
     "HourlyCounts",
     "Limits",
     "Matches",
@@ -169,6 +170,30 @@ class Limits(pa.DataFrameModel):
         """One limit per group, day and moment of making."""
 
         unique = ("project_id", "group_id", "date", "as_of")
+
+
+class ForecastRecords(pa.DataFrameModel):
+    """One row is a forecast of 14 days as it is stored for a group; it serves for 14 days from ``date_added`` on."""
+
+    project_id: pl.Int64 = Field(ge=0)
+    group_id: pl.Int64 = Field(ge=0)
+    date_added: Annotated[pl.Datetime, "us", "UTC"] = Field(description="when it was stored, UTC")
+    forecast: Annotated[pl.List, pl.Int64] = Field(
+        description="14 limits in events per clock hour, the first for the UTC day of date_added"
+    )
+
+    class Config:
+        """A group has one forecast stored at a time."""
+
+        unique = ("project_id", "group_id", "date_added")
+
+    @pa.dataframe_check
+    @classmethod
+    def forecast_has_14_limits(cls, data: pa.PolarsData) -> pl.LazyFrame:
+        """Fourteen limits, none of them null or negative."""
+        limits = pl.col("forecast")
+        whole = limits.list.eval((pl.element() >= 0).fill_null(value=False)).list.all()
+        return data.lazyframe.select((limits.list.len() == 14) & whole)
 
 
 class Alerts(pa.DataFrameModel):
