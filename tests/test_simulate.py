@@ -4,7 +4,7 @@ import os
 import re
 import subprocess
 import sys
-from bisect import bisect_right
+from bisect import bisect_right, insort
 from datetime import UTC, datetime, timedelta, timezone
 from importlib import import_module
 from pathlib import Path
@@ -353,10 +353,15 @@ def replayed(sim: Simulation, days: int) -> list[tuple[int, int, datetime, int]]
                 continue
             known = [(when, values) for when, values in forecasts if when <= moment]
             limit = 10
+            hour = moment.replace(minute=0, second=0, microsecond=0)
             if known and moment - known[-1][0] < 14 * DAY:
                 ahead = (moment.date() - known[-1][0].date()).days
                 limit = known[-1][1][min(ahead, 13)]
-            hour = moment.replace(minute=0, second=0, microsecond=0)
+            else:  # who finds none has one made, for the next hour on
+                again, counts = hour + HOUR, sim.hourly_counts.filter(project_id=project, group_id=group)
+                if (group, again) not in made:
+                    made[group, again] = forecast_schedule(counts, [again], days=14)["limit"].to_list()
+                insort(forecasts, (again, made[group, again]))
             so_far = bisect_right(mine, moment) - bisect_right(mine, hour - timedelta(microseconds=1))
             if so_far > limit:
                 found.append((project, group, moment, limit))

@@ -54,7 +54,7 @@ WAKE: Final = -1
 
 @dataclass(frozen=True, slots=True)
 class Actions:
-    """Things done to groups, in the order of ``effect``; one element is one action.
+    """Things done to groups, in the order of ``at``; one element is one action.
 
     Attributes:
         group: row of the panel.
@@ -160,7 +160,7 @@ class Clock:
 
         self.actions = actions
         ends = self.start + _HOUR_US * np.arange(self.hours + 1)
-        self.edges = np.searchsorted(actions.effect, ends)
+        self.edges = np.searchsorted(actions.at, ends)
         self.later: dict[int, list[Actions]] = defaultdict(list)
         self.ever = np.unique(actions.group[actions.target == _ARCHIVED])
         self.hot = np.zeros(groups, dtype=np.bool_)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
@@ -41,12 +41,12 @@ _ANY: Final = -1
 """All bits: possible from every state."""
 
 _INSTANT: Final = timedelta(microseconds=1)
-_GROUP: Final[dict[str, type[pl.DataType]]] = dict.fromkeys(KEY, pl.Int64)
-_ALERTS: Final[dict[str, pl.DataType | type[pl.DataType]]] = {
+_GROUP: Final[dict[str, Any]] = dict.fromkeys(KEY, pl.Int64)
+_ALERTS: Final[dict[str, Any]] = {
     **_GROUP, "hour": _UTC_US, "count": pl.Int64, "limit": pl.Int64, "rule": pl.Enum(RULES), "at": _UTC_US,
     "as_of": _UTC_US, "ends": _UTC_US,
 }  # fmt: skip
-_STATES: Final = {**_GROUP, "at": _UTC_US, "state": pl.Int64, "recorded": pl.Int64}
+_STATES: Final[dict[str, Any]] = {**_GROUP, "at": _UTC_US, "state": pl.Int64, "recorded": pl.Int64}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -309,7 +309,7 @@ def _escalates(number: int) -> bool:
 
 
 def _actions(about: pl.DataFrame, done: pl.DataFrame, policy: Policy, panel: Panel, ends: datetime) -> Actions:
-    """What is done to the groups of a panel, in the order in which it takes effect."""
+    """What is done to the groups of a panel, in the order of time."""
     rows = about.select(*KEY, group=pl.col("row").cast(pl.Int64))
     recorded = done.join(rows, on=KEY).select("group", "at", "target", "only", effect=pl.col("at") + _INSTANT)
     ripe = about.select(
@@ -323,7 +323,7 @@ def _actions(about: pl.DataFrame, done: pl.DataFrame, policy: Policy, panel: Pan
             recorded.with_columns(recorded=True),
             ripe.with_columns(effect="at", recorded=pl.lit(value=False)).select(*recorded.columns, "recorded"),
         ]
-    ).sort("effect", maintain_order=True)
+    ).sort("at", maintain_order=True)
     stamps = (actions[name].dt.epoch("us").to_numpy() for name in ("at", "effect"))
     others = (actions[name].to_numpy() for name in ("target", "only", "recorded"))
     return Actions(actions["group"].to_numpy(), *stamps, *others)
