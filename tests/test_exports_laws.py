@@ -26,7 +26,7 @@ from issue_analytics.exports import (
     tables,
 )
 from issue_analytics.exports.kinds import KINDS
-from issue_analytics.exports.reading import Options, read
+from issue_analytics.exports.reading import Options, read, read_file
 from issue_analytics.frames import empty
 
 READERS = {
@@ -35,6 +35,7 @@ READERS = {
     "status_changes": read_status_changes,
     "escalations": read_escalations,
 }
+NINE = "2026-01-05T09:00:00Z"
 PACKS = [bytes, gzip.compress, zstandard.compress]
 LAW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -193,6 +194,42 @@ def test_csv_loses_nothing_and_both_paths_agree(rows, separator):
     balances(tally, len(rows), good, bad)
     assert_frame_equal(good, slow_good)
     assert_frame_equal(bad.drop("source"), slow_bad.drop("source"))
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_lines_keep_their_numbers_where_a_block_ends_in_a_blank_one(tmp_path, monkeypatch, fast):
+    good = [
+        json.dumps({"group_id": 7, "detected_at": NINE, "title": "t" * 500, "occurrence_id": n}) for n in range(400)
+    ]
+    first = "\n".join(["{broken", *good, ""])
+    (tmp_path / "o.jsonl").write_text(first + "\n{broken")
+    # the file comes in two chunks, and the first block is the first of them, less its line end
+    chunks = partial(lines.pieces, block=len(first) + 1)
+    monkeypatch.setattr(reading, "pieces", lambda stream: chunks(cut(stream, len(first) + 1)))
+    _, rejects, tally, _ = read(tmp_path / "o.jsonl", "occurrences", Options(), fast=fast)
+    assert (rejects["row"].to_list(), tally.read) == ([1, 403], 402)
+
+
+def cut(stream, size):
+    text = b"".join(stream)
+    yield text[:size]
+    yield text[size:]
+
+
+def test_many_short_lines_are_read_some_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(jsonlines, "_MANY", 1_000)
+    monkeypatch.setattr(jsonlines, "_SMALL", 1_000)
+    records = ["{}", json.dumps({"group_id": 7, "detected_at": NINE}), "", "{broken"]
+    (tmp_path / "o.jsonl").write_text("\n".join(records * 5_000))
+    (tmp_path / "n.jsonl").write_text("\n".join(['{"activity": []}', "[]", '{"activity": [null]}', ""] * 20_000))
+    for name, kind, read_rows in (("o.jsonl", "occurrences", 15_000), ("n.jsonl", "status_changes", 40_000)):
+        good, rejects, tally, _ = read(tmp_path / name, kind, Options(), fast=True)
+        slow_good, slow_rejects, slow_tally, _ = read(tmp_path / name, kind, Options(), fast=False)
+        assert_frame_equal(good, slow_good)
+        assert_frame_equal(rejects.sort("row"), slow_rejects.sort("row"))  # broken ones come last in each part
+        assert tally.read == slow_tally.read == read_rows
+        heights = [sum(part.read.values()) for part in read_file(tmp_path / name, Options())]
+        assert max(heights) <= 1_000
 
 
 def test_a_mark_at_the_beginning_of_the_rows_is_text(tmp_path):

@@ -23,6 +23,8 @@ from issue_analytics.exports.lines import Piece
 __all__ = ["Batch", "Wanted", "parse", "rename"]
 
 _SMALL: Final = 2**16
+_MANY: Final = 2**19
+"""Lines read at once: a block of ``{}`` would take two hundred times its size in columns."""
 
 _LISTS: Final = ("fingerprint",)
 _EVENT: Final = pl.Struct({"event_id": pl.String, "received": pl.String, "project_id": pl.String})
@@ -455,11 +457,13 @@ def parse(piece: Piece, wanted: Wanted, *, first: int | None = None, fast: bool 
     ``first`` is the number of the piece's first record where earlier records held several rows.
     """
     first = piece.first if first is None else first
+    if piece.lines > _MANY:
+        yield from _in_parts(piece, wanted, first, fast=fast)
+        return
     if wanted.format.open is not None:
         yield _nested_rows(piece, wanted, first, fast=fast)
         return
     schema = _schema(wanted)
-    text = piece.text
     if fast:
         frame = _read_narrow(piece, schema, wanted) if wanted.seen else None
         if frame is None:
@@ -468,16 +472,23 @@ def parse(piece: Piece, wanted: Wanted, *, first: int | None = None, fast: bool 
             frame = frame.with_row_index("row", offset=first).with_columns(pl.col("row").cast(pl.Int64))
             yield Batch(_adapted(_by_kind(frame, wanted), wanted), [], _lines_of(piece, first)), first + piece.lines
             return
-        step = max(_SMALL, len(text) // 8)
-        if text.find(b"\n", step) >= 0:  # at least two parts, each smaller than the whole
-            start = 0
-            while start < len(text):
-                end = text.find(b"\n", min(start + step, len(text)))
-                if end < 0:  # the last lines; never the whole text again, however long its last line
-                    end = text.rfind(b"\n") if start == 0 else len(text)
-                for batch, following in parse(Piece(text[start:end], first), wanted, first=first):
-                    yield batch, following
-                    first = following
-                start = end + 1
+        if piece.text.find(b"\n", _step(piece.text)) >= 0:  # at least two parts, each smaller than the whole
+            yield from _in_parts(piece, wanted, first, fast=fast)
             return
     yield _slow(piece, wanted, schema, first)
+
+
+def _step(text: bytes) -> int:
+    return max(_SMALL, len(text) // 8)
+
+
+def _in_parts(piece: Piece, wanted: Wanted, first: int, *, fast: bool) -> Iterator[tuple[Batch, int]]:
+    text, start = piece.text, 0
+    while start <= len(text):  # a blank line at the end is one, too
+        end = text.find(b"\n", min(start + _step(text), len(text)))
+        if end < 0:  # the last lines; never the whole text again, however long its last line
+            end = text.rfind(b"\n") if start == 0 else len(text)
+        for batch, following in parse(Piece(text[start:end], first), wanted, first=first, fast=fast):
+            yield batch, following
+            first = following
+        start = end + 1
