@@ -35,12 +35,14 @@ _HOURS: Final = tuple(
 _DAYS: Final = tuple(
     f"{function}({moment})" for function in ("toStartOfDay", "toDate") for moment in ("timestamp", "client_timestamp")
 )
-_COUNTS: Final = ("count()", "count", "uniqExact(event_id)", "uniqExact(occurrence_id)")
+_COUNTS: Final = ("uniqExact(event_id)", "uniqExact(occurrence_id)", "count()", "count")
+"""Distinct ids first: until the engine merges them, rows that stand twice count twice."""
 
 _SHARED: Final[Fields] = {
     "event_id": ("event_id",),
     "project_id": ("project_id",),
     "group_id": ("group_id",),
+    "message": ("message",),
     "level": ("level",),
     "millis": ("timestamp_ms",),
     "hash": ("primary_hash",),
@@ -50,7 +52,7 @@ _SHARED: Final[Fields] = {
 _ERROR_FIELDS: Final[Fields] = {
     **_SHARED,
     "occurrence_id": ("event_id",),
-    "title": ("title", "message"),
+    "title": ("title",),
     "detected_at": ("timestamp",),
     "received_at": ("received",),
 }
@@ -60,7 +62,7 @@ _ISSUE_FIELDS: Final[Fields] = {
     "occurrence_id": ("occurrence_id",),
     "type": ("occurrence_type_id",),
     "fingerprint": ("fingerprint",),
-    "title": ("search_title", "message"),
+    "title": ("search_title",),
     "detected_at": ("client_timestamp", "timestamp"),
     "received_at": ("receive_timestamp",),
 }
@@ -162,22 +164,30 @@ def _arrays(values: pl.Series) -> pl.Series:
     return both.select(pl.coalesce("parts", fingerprints(values)).alias("fingerprint"))["fingerprint"]
 
 
+def _is_zero(values: pl.Series) -> pl.Series:
+    """Whether it is the number 0, however it is written; null for what is no number."""
+    numbers = values if values.dtype.is_numeric() else text(values)
+    return numbers.cast(pl.Float64, strict=False).fill_nan(None) == 0
+
+
 def _adapt_rows(raw: pl.DataFrame) -> pl.DataFrame:
     raw = _readable(raw)
     hashes = fingerprints(uuids(column(raw, "hash")))
     prints = _arrays(column(raw, "fingerprint"))
-    deleted = text(column(raw, "deleted")).str.to_lowercase().is_in(["1", "true"]).fill_null(value=False)
-    group = column(raw, "group_id")
+    flag, group = column(raw, "deleted"), column(raw, "group_id")
+    deleted = (~_is_zero(flag)).fill_null(text(flag).str.to_lowercase() == "true").fill_null(value=False)
     raw = raw.with_columns(
-        pl.select(pl.coalesce(prints, hashes).alias("fingerprint"))["fingerprint"],
+        pl.select(pl.coalesce(pl.when(prints.list.len() > 0).then(prints), hashes).alias("fingerprint"))["fingerprint"],
+        # no second name of the title: which of them has a value shows only when the sign for null is gone
+        pl.select(pl.coalesce(text(column(raw, "title")), text(column(raw, "message"))).alias("title"))["title"],
         _exact(raw).alias("detected_at"),
         _utc(column(raw, "received_at")).alias("received_at"),
         # a table without nulls writes 0 for an event without a group
-        pl.select(pl.when(text(group) != "0").then(group).alias("group_id"))["group_id"],
+        pl.select(pl.when(~_is_zero(group).fill_null(value=False)).then(group).alias("group_id"))["group_id"],
     )
     if (problem := when(deleted, _DELETED)) is not None:
         raw = raw.with_columns(problem.alias("problem"))
-    return raw.select(pl.exclude("hash", "millis", "deleted"))
+    return raw.select(pl.exclude("hash", "message", "millis", "deleted"))
 
 
 def _adapt_errors(kind: str, raw: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:

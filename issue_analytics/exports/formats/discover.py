@@ -90,14 +90,17 @@ def _grouped(raw: pl.DataFrame) -> pl.DataFrame:
     """Group ids apart from short ids, and the problem of rows that are of no issue."""
     words = text(column(raw, "group_id"))
     frame = pl.DataFrame({"words": words, "number": words.cast(pl.Float64, strict=False)})
-    name, number = pl.col("words"), pl.col("number")
+    name = pl.col("words")
+    # 1E-5 is an issue of a project called 1e
+    number = pl.when(~name.str.contains(r"^[0-9]+E-[0-9]+$")).then("number")
     unknown = (name.str.to_lowercase() == "unknown") | (number == 0)
     said = pl.format('issue: "{}": an event of no issue (a transaction, or one whose issue is gone)', name)
+    nested = pl.format('issue: not an id: "{}"', name.str.slice(0, 60))
     return raw.with_columns(
         frame.select(
             group_id=pl.when(number.is_not_null()).then(name),
             group_key=pl.when(number.is_null()).then(name),
-            problem=pl.when(unknown).then(said),
+            problem=pl.when(unknown).then(said).when(name.str.contains(r"^[\[{]")).then(nested),
         )
     )
 
@@ -112,10 +115,11 @@ def _adapt_events(kind: str, raw: pl.DataFrame) -> list[tuple[str, pl.DataFrame]
 def _adapt_counts(kind: str, raw: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
     raw = _grouped(_given_back(raw))
     hourly = column(raw, "by_hour").is_not_null()
+    # seconds spoil hours too: the rows of one hour would be taken for one row that stands several times
+    there = {"day": column(raw, "day").is_not_null() & ~hourly, "moment": column(raw, "moment").is_not_null()}
     why = pl.lit(None, pl.String)
     for name, reason in _UNUSABLE.items():
-        there = column(raw, name).is_not_null() & ~hourly
-        why = pl.when(there).then(pl.lit(reason)).otherwise(why)
+        why = pl.when(there[name]).then(pl.lit(reason)).otherwise(why)
     raw = raw.with_columns(problem=pl.coalesce(why, "problem"))
     return [(kind, raw.select(pl.exclude("by_hour", *_UNUSABLE)))]
 
