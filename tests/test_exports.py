@@ -9,6 +9,7 @@ import struct
 import tarfile
 import tempfile
 import time
+import warnings
 import zlib
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -193,11 +194,18 @@ def test_every_code_of_a_status_message(tmp_path):
          "update_date": 1767603600 + index}
         for index, (status, sub) in enumerate(pairs)
     ]  # fmt: skip
-    changes, rejects = read_status_changes(write(tmp_path, "s.jsonl", lines(*records)))
+    path = write(tmp_path, "s.jsonl", lines(*records))
+    with warnings.catch_warnings(record=True, action="always") as warned:
+        changes, rejects = read_status_changes(path)
+    assert sorted(str(one.message) for one in warned) == [
+        f"{path}: ignored without substatus: which of its states is not known (rows: 1)",
+        f"{path}: unknown status: kept as its number (rows: 1)",
+        f"{path}: unresolved without substatus: which of its states is not known (rows: 1)",
+    ]
     assert rejects.height == 0
     assert changes["kind"].to_list() == [
         "escalating", "ongoing", "regressed", "new", "unresolved", "resolved", "archived_until_escalating",
-        "archived_until_condition_met", "archived_forever", "ignored", "deleted", "status_9",
+        "archived_until_condition_met", "archived_forever", "ignored", "pending_deletion", "status_9",
     ]  # fmt: skip
     assert changes["cause"].to_list() == ["platform"] + [None] * 11
 

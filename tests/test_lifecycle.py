@@ -1,9 +1,16 @@
+import json
 import re
+import warnings
 from itertools import product
 
+import polars as pl
 import pytest
 
+from issue_analytics.cli import show
+from issue_analytics.coverage import coverage
+from issue_analytics.dataset import import_export, open_dataset
 from issue_analytics.errors import FrameError
+from issue_analytics.exports import read_status_changes
 from issue_analytics.issues import lifecycle
 from issue_analytics.issues.lifecycle import (
     ARCHIVED_STATES,
@@ -245,6 +252,92 @@ def test_priorities(state, before, priority, initial, expected):
 def test_no_such_priority():
     with pytest.raises(FrameError, match=r"no priority 60\. Priorities are 25 \(low\), 50 \(medium\), 75 \(high\)"):
         priority_after("ongoing", 50, 60)
+
+
+def message(status, substatus, number=0):
+    return {
+        "payload_type": "status_change", "project_id": 1, "group_id": 7, "new_status": status,
+        "new_substatus": substatus, "update_date": 1767603600 + number,
+    }  # fmt: skip
+
+
+ODD = [
+    message(2, 1), message(2, 7, 1), message(2, 7, 2), message("ignored", "forever", 3), message(0, None, 4),
+    message("Unresolved", "ESCALATING", 5), message(4, None, 6), message(2, "3.0", 7), message(1, " ", 8),
+]  # fmt: skip
+KINDS = [
+    "archived_until_escalating", "archived_until_condition_met", "archived_until_condition_met", "archived_forever",
+    "unresolved", "escalating", "deletion_in_progress", "ignored", "resolved",
+]  # fmt: skip
+TOLD = {
+    "substatus 7 of ignored is a number of early 2023: read as 'archived_until_condition_met'": 2,
+    "substatus 'forever' is an old word for 'archived_forever'": 1,
+    "unresolved without substatus: which of its states is not known": 1,
+    "substatus 'ongoing' does not go with ignored: which of its states is not known": 1,
+    "unknown substatus of resolved": 1,
+}
+
+
+def test_odd_states_load_and_the_user_is_told(tmp_path, capsys):
+    file = tmp_path / "odd.jsonl"
+    file.write_text("\n".join(map(json.dumps, ODD)))
+    with warnings.catch_warnings(record=True, action="always") as warned:
+        changes, rejects = read_status_changes(file)
+    assert (changes["kind"].to_list(), rejects.height) == (KINDS, 0)
+    assert [str(one.message) for one in warned] == [f"{file}: {said} (rows: {number})" for said, number in TOLD.items()]
+    dataset = import_export(file, tmp_path / "data")
+    assert dataset.status_changes.collect().equals(changes)
+    assert dataset.manifest["sources"][0]["warnings"] == TOLD
+    show.show_dataset(dataset)
+    out = capsys.readouterr().out
+    assert all(f"warning: {number} status change{'s' * (number > 1)}: {said}\n" in out for said, number in TOLD.items())
+    found = coverage(open_dataset(tmp_path / "data"))
+    assert found.facts["warnings"] == TOLD
+    (odd,) = [finding for finding in found.findings if finding.name == "odd or old states"]
+    assert (odd.found, odd.level) == ("6 status changes", "look")
+    # once a row is a duplicate, it is not told again
+    import_export(write_again(tmp_path), tmp_path / "data")
+    assert open_dataset(tmp_path / "data").manifest["sources"][1]["warnings"] == {}
+
+
+def write_again(folder):
+    file = folder / "again.jsonl"
+    file.write_text("\n".join(map(json.dumps, reversed(ODD))))
+    return file
+
+
+def test_nothing_is_told_of_states_as_they_should_be(tmp_path):
+    file = tmp_path / "fine.jsonl"
+    records = [message(*codes, number) for number, codes in enumerate(LEGAL)]
+    file.write_text("\n".join(map(json.dumps, records)))
+    changes, _ = read_status_changes(file)  # a warning would be an error
+    assert changes["kind"].to_list() == list(LEGAL.values())
+    dataset = import_export(file, tmp_path / "data")
+    assert "warning" not in dataset.status_changes.collect_schema()
+    assert not [finding for finding in coverage(dataset).findings if finding.name == "odd or old states"]
+
+
+@pytest.mark.parametrize("dtype", [pl.Float64, pl.Int64, pl.String, pl.Int8])
+def test_codes_of_tables_of_any_type(tmp_path, dtype):
+    file = tmp_path / "codes.parquet"
+    pairs = pl.DataFrame([(*pair, 7, 1767603600 + i) for i, pair in enumerate(LEGAL)], orient="row",
+                         schema=["new_status", "new_substatus", "group_id", "at"])  # fmt: skip
+    frame = pairs.with_columns(pl.col("new_status", "new_substatus").cast(dtype))
+    if dtype == pl.Float64:
+        frame = frame.with_columns(pl.col("new_substatus").fill_null(float("nan")))
+    frame.write_parquet(file)
+    assert read_status_changes(file)[0]["kind"].to_list() == list(LEGAL.values())
+
+
+def test_a_table_with_words_of_old(tmp_path):
+    file = tmp_path / "old.csv"
+    file.write_text("group_id,at,kind\n7,2023-05-01T00:00:00Z,until_escalating\n7,2023-05-02T00:00:00Z,Forever\n"
+                    "7,2023-05-03T00:00:00Z,escalating\n7,2023-05-04T00:00:00Z,anything else\n")  # fmt: skip
+    with warnings.catch_warnings(record=True, action="always") as warned:
+        changes, _ = read_status_changes(file)
+    kinds = ["archived_until_escalating", "archived_forever", "escalating", "anything else"]
+    assert changes["kind"].to_list() == kinds
+    assert len(warned) == 2
 
 
 def drawn():

@@ -8,6 +8,7 @@ Any other table is read by naming its columns: ``columns={"group_id": "signature
 ``group_id`` named so may be any text. ``format`` names the kind of rows instead of sniffing it.
 """
 
+import warnings
 from collections.abc import Mapping
 
 import polars as pl
@@ -98,7 +99,10 @@ def read_status_changes(
     >>> changes.select("project_id", "group_id", "kind", "source").rows()
     [(3, 8, 'first_seen', 'activity')]
     """
-    return read(source, "status_changes", Options(columns, format))[:2]
+    changes, rejects, tally, _ = read(source, "status_changes", Options(columns, format))
+    for warning, number in tally.warnings.items():
+        warnings.warn(f"{source}: {warning} (rows: {number:,})", stacklevel=2)
+    return changes, rejects
 
 
 def read_escalations(

@@ -1,6 +1,5 @@
 """One file to accepted rows and rejects, batch by batch; many files to frames without duplicates."""
 
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -105,13 +104,14 @@ class Part:
 
 @dataclass(slots=True)
 class Tally:
-    """Rows of one kind: ``read == accepted + rejected + duplicates + other``."""
+    """Rows of one kind: ``read == accepted + rejected + duplicates + other``; accepted ones with a warning, by it."""
 
     read: int = 0
     accepted: int = 0
     rejected: int = 0
     duplicates: int = 0
     other: int = 0
+    warnings: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -407,8 +407,7 @@ def read(
     good = empty(KINDS[kind].contract)
     if frames:
         merged, clashes, tally.duplicates = merge(kind, pl.concat(frames))
-        for warning, number in warnings_of(merged).items():
-            warnings.warn(f"{source}: {warning} (rows: {number:,})", stacklevel=3)
+        tally.warnings = warnings_of(merged)
         good = merged.select(good.columns)
         bad = pl.concat([bad, clashes])
     tally.accepted, tally.rejected = good.height, bad.height
