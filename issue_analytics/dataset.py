@@ -19,7 +19,7 @@ from issue_analytics.counts import hourly_counts
 from issue_analytics.errors import DatasetError, ExportError
 from issue_analytics.exports.ahead import ahead
 from issue_analytics.exports.arrivals import Arrivals, Known
-from issue_analytics.exports.files import Source, content_hash, expand, reason, told
+from issue_analytics.exports.files import Source, expand, hash_and_damage, reason, told
 from issue_analytics.exports.manifest import DRAFT, FOLDERS, FORMAT, MANIFEST, PART, commit, load, nothing
 from issue_analytics.exports.reading import Options, Part, Unknown, read_file, whole_file_reject
 from issue_analytics.frames import KEY
@@ -177,11 +177,27 @@ def _why(path: Path, error: ExportError) -> str:
     return told(str(error).removeprefix(f"{path}: "))
 
 
-def _import_file(path: Path, target: Path, digest: str, parts: Iterator[Part], known: Known) -> dict[str, Any]:
+class _Changed(ExportError):  # noqa: N818 - internal, an ExportError to everybody else
+    """A file that was written to while it was read: its hash need not be that of the rows that were seen."""
+
+
+def _state(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None  # reading it says why
+    return found.st_size, found.st_mtime_ns
+
+
+def _import_file(
+    path: Path, target: Path, digest: str, parts: Iterator[Part], known: Known, state: tuple[int, int] | None
+) -> dict[str, Any]:
     """Write the parts of one file; returns its entry of the manifest, less what names the file."""
     with Arrivals(path, target, digest, known) as arrivals:
         for part in parts:
             arrivals.add(part)
+        if _state(path) != state:
+            raise _Changed(f"{path}: changed while it was read; import it again once it is whole.")
         return arrivals.finish()
 
 
@@ -360,14 +376,16 @@ def _import_all(
         for path in files:
             name = told(path)
             new = old = skip = digest = None
-            before = bar.n
+            before, state = bar.n, _state(path)
             try:
                 # while the content is hashed, reading begins
                 with ahead(read_file(path, options, tell=bar.update), _PARTS_AHEAD) as parts:
-                    digest = content_hash(path)
+                    digest, damage = hash_and_damage(path)
                     old = imported.get(digest)
+                    if old is None and damage is not None:
+                        raise damage  # a bomb holds too much to be read for nothing
                     if old is None:
-                        new = _import_file(path, target, digest, parts, known)
+                        new = _import_file(path, target, digest, parts, known, state)
                 if old is not None and any(old[setting] != value for setting, value in settings.items()):
                     raise DatasetError(
                         f"{path}: already imported into {target} with other columns, format or provenance; "
@@ -378,6 +396,8 @@ def _import_all(
             except ExportError as error:
                 if single:
                     raise
+                if isinstance(error, _Changed):
+                    digest = None  # nothing is known of its content, and the next import looks again
                 if isinstance(error, Unknown):
                     skip = {"path": name, "reason": _why(path, error)}
                 elif digest is None and unread.get(name, {}).get("error") == _why(path, error):

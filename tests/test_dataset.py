@@ -15,9 +15,11 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from issue_analytics import dataset as dataset_module
 from issue_analytics.dataset import import_export, open_dataset
 from issue_analytics.errors import DatasetError, ExportError
 from issue_analytics.exports import files, read_hourly_counts, read_occurrences, read_status_changes, reading
+from issue_analytics.exports.arrivals import Arrivals
 from issue_analytics.frames import check
 
 FRAMES = {
@@ -414,6 +416,46 @@ def test_an_unreadable_file_comes_in_once_it_is_there(tmp_path):
     (tmp_path / "late.jsonl").write_bytes(lines(occurrence(2)))
     dataset = import_export(folder, tmp_path / "data", progress=False)
     assert (dataset.rejects.collect().height, dataset.occurrences.collect().height) == (0, 2)
+
+
+def test_a_file_that_is_written_to_meanwhile_loses_no_row(tmp_path, monkeypatch):
+    growing, data = tmp_path / "x" / "o.jsonl", tmp_path / "data"
+    growing.parent.mkdir()
+    growing.write_bytes(lines(*map(occurrence, range(3))))
+    real = dataset_module.hash_and_damage
+
+    def written_to(path):
+        time.sleep(0.2)  # reading is ahead of it
+        with path.open("ab") as file:
+            file.write(b"\n" + lines(occurrence(9)))
+        return real(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(dataset_module, "hash_and_damage", written_to)
+        dataset = import_export(growing.parent, data, progress=False)
+        with pytest.raises(ExportError, match="changed while it was read"):
+            import_export(growing, data, progress=False)
+    assert dataset.occurrences.collect().height == 0
+    reason = "changed while it was read; import it again once it is whole."
+    assert dataset.rejects.collect()["reasons"].to_list() == [[reason]]
+    dataset = import_export(growing.parent, data, progress=False)
+    assert dataset.occurrences.collect().height == 4
+    assert dataset.rejects.collect().height == 0
+    assert len(on_disk(data)) == 1
+
+
+def test_a_file_that_does_not_unpack_is_not_read_to_that_end(tmp_path, monkeypatch):
+    (tmp_path / "x").mkdir()
+    bomb = lines(*map(occurrence, range(1_000))) + b"\n{}" * 2**21
+    (tmp_path / "x" / "bomb.jsonl.gz").write_bytes(gzip.compress(bomb))
+    monkeypatch.setattr(files, "BOMB_BYTES", 2**22)
+    monkeypatch.setattr(files, "BOMB_RATIO", 10)
+    written = []
+    real = Arrivals.add
+    monkeypatch.setattr(Arrivals, "add", lambda self, part: written.append(part) or real(self, part))
+    dataset = import_export(tmp_path / "x", tmp_path / "data", progress=False)
+    assert "decompression bomb" in dataset.outcomes[0][1]
+    assert written == []
 
 
 SCRIPT = "import sys; from issue_analytics.dataset import import_export; import_export(*sys.argv[1:], progress=False)"

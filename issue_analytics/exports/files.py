@@ -15,7 +15,7 @@ from typing import Any, Final
 from issue_analytics.errors import ExportError
 from issue_analytics.exports.sniff import Unknown
 
-__all__ = ["CHUNK", "Source", "chunks", "content_hash", "expand", "reason", "told"]
+__all__ = ["CHUNK", "Source", "chunks", "content_hash", "expand", "hash_and_damage", "reason", "told"]
 
 Source = str | Path | list[str] | list[Path] | list[str | Path]
 """A file, a glob, a folder (searched to any depth), or a list of these."""
@@ -132,10 +132,15 @@ def content_hash(path: Path) -> str:
     Raises:
         ExportError: the file cannot be read.
     """
+    return hash_and_damage(path)[0]
+
+
+def hash_and_damage(path: Path) -> tuple[str, ExportError | None]:
+    """As :func:`content_hash`, and why the bytes cannot be unpacked, if they cannot."""
     try:
-        return _hash(chunks(path)[1])
-    except ExportError:
-        return _hash(_raw(path))
+        return _hash(chunks(path)[1]), None
+    except ExportError as error:
+        return _hash(_raw(path)), error
 
 
 def _hash(stream: Iterator[bytes]) -> str:
