@@ -5,16 +5,21 @@ from issue_analytics.backtest.labels import STATUS_KINDS, label_escalations
 from issue_analytics.backtest.policy import EVERY_HOUR, Matching, Policy
 from issue_analytics.backtest.result import BacktestResult
 from issue_analytics.backtest.runs import Run, open_run, write_run
+from issue_analytics.backtest.velocity import VELOCITY, VelocityRule, velocity_escalations, velocity_thresholds
 
 __all__ = [
     "EVERY_HOUR",
     "STATUS_KINDS",
+    "VELOCITY",
     "BacktestResult",
     "Matching",
     "Policy",
     "Run",
+    "VelocityRule",
     "backtest",
     "label_escalations",
     "open_run",
+    "velocity_escalations",
+    "velocity_thresholds",
     "write_run",
 ]
