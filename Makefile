@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test lint types suite bench lab sample clean
+.PHONY: help setup demo test lint types suite server bench lab sample clean
 
 help:            ## this list
 	@grep -E '^[a-z]+: .*##' Makefile | sed -E 's/:.*##/	/'
@@ -28,8 +28,11 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
-suite: $(READY)
+suite: $(READY) server
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+server:
+	sh tools/postgres.sh
 
 bench: $(READY)  ## ratios against peers measured in the same run
 	$(BIN)/python benchmarks/kernel.py

@@ -19,6 +19,7 @@ from issue_analytics.coverage import Coverage, coverage
 from issue_analytics.dataset import Dataset, import_export, open_dataset
 from issue_analytics.detection import detect
 from issue_analytics.errors import (
+    ConflictError,
     DatasetError,
     ExportError,
     FrameError,
@@ -29,7 +30,7 @@ from issue_analytics.exports import read_escalations, read_hourly_counts, read_o
 from issue_analytics.forecast import forecast
 from issue_analytics.forecast_records import ForecastRecord, is_escalating
 from issue_analytics.formula import generate_issue_forecast
-from issue_analytics.issues import IssueEvidence, IssueOccurrence
+from issue_analytics.issues import IssueEvidence, IssueOccurrence, IssueService, Store, issue_service, open_store
 from issue_analytics.reporting import plot_coverage, plot_limits, plot_summary, write_report
 from issue_analytics.simulate import Simulation, simulate
 from issue_analytics.thresholds import (
@@ -46,6 +47,11 @@ __all__ = [  # noqa: RUF022 - in the order of the data's path
     # records
     "IssueOccurrence",
     "IssueEvidence",
+    # issues
+    "issue_service",
+    "IssueService",
+    "open_store",
+    "Store",
     # exports
     "read_occurrences",
     "read_hourly_counts",
@@ -98,4 +104,5 @@ __all__ = [  # noqa: RUF022 - in the order of the data's path
     "FrameError",
     "SettingsError",
     "DatasetError",
+    "ConflictError",
 ]

@@ -5,6 +5,7 @@ Anything else that escapes is a bug of ours.
 """
 
 __all__ = [
+    "ConflictError",
     "DatasetError",
     "ExportError",
     "FrameError",
@@ -31,3 +32,7 @@ class SettingsError(IssueAnalyticsError):
 
 class DatasetError(IssueAnalyticsError):
     """A dataset or run folder is missing, incomplete, busy, or was written by a newer version."""
+
+
+class ConflictError(IssueAnalyticsError):
+    """An issue in a store is not as it was when it was looked at: somebody changed, or made, it meanwhile."""

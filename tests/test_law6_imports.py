@@ -50,7 +50,18 @@ def test_data_flow_one_way(path):
 
 
 def test_importing_the_package_loads_nothing_heavy():
-    heavy = ("matplotlib", "scipy", "pandera", "jinja2", "great_tables", "pandas", "pyarrow", "IPython")
+    heavy = (
+        "matplotlib",
+        "scipy",
+        "pandera",
+        "jinja2",
+        "great_tables",
+        "pandas",
+        "pyarrow",
+        "IPython",
+        "sqlalchemy",
+        "psycopg",
+    )
     code = f"import sys, issue_analytics; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

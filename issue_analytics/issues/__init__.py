@@ -6,14 +6,21 @@ The half of the package that knows single issues. Everything else works on frame
 
 from issue_analytics.issues.group_types import GROUP_TYPES, GroupCategory, GroupType, group_type, group_type_by_slug
 from issue_analytics.issues.records import IssueEvidence, IssueOccurrence, occurrences_by_event
+from issue_analytics.issues.service import IssueService, issue_service
+from issue_analytics.issues.store import Issue, Store, open_store
 
 __all__ = [
     "GROUP_TYPES",
     "GroupCategory",
     "GroupType",
+    "Issue",
     "IssueEvidence",
     "IssueOccurrence",
+    "IssueService",
+    "Store",
     "group_type",
     "group_type_by_slug",
+    "issue_service",
     "occurrences_by_event",
+    "open_store",
 ]
