@@ -238,7 +238,8 @@ class Clock:
         new = None
         if self.buckets == "dense":
             made = np.array([(at - self.panel.start) // HOUR for at in moments]) * _HOUR_US + self.start
-            new = made[None, :] - self.born[who][:, None] < self.constants.window_hours * _HOUR_US
+            age = made[None, :] - self.born[who][:, None]
+            new = (age >= 0) & (age < self.constants.window_hours * _HOUR_US)
         return limits_on(
             panel, moments, thresholds=self.thresholds, buckets=self.buckets, days=7, new=new, constants=self.constants
         )
@@ -252,7 +253,9 @@ class Clock:
     def _set_limits(self, who: Ints, at: Ints | int) -> None:
         """Find what each group's counts have to exceed from ``at`` on."""
         at = np.broadcast_to(np.asarray(at), who.shape)
-        checked = (self.state[who] == _ARCHIVED) & self.watched[who] & (at >= self.ripe[who])
+        # a record of birth that lies ahead is not known yet
+        checked = (self.state[who] == _ARCHIVED) & self.watched[who]
+        checked &= (at < self.born[who]) | (at >= self.ripe[who])
         checked &= at >= self.start + self.opens * _HOUR_US
         stored = at - self.made[who] < self.holds
         made = np.where(stored, self.made[who], at)

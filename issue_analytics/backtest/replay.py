@@ -184,7 +184,7 @@ def replay(
         types = occurrences.lazy().select(*KEY, "type") if types is None else types
     left_out = counts.select(KEY).clear()
     if leave_out is not None:
-        keys = _keys("leave_out", _eager(leave_out))
+        keys = _has("leave_out", leave_out.lazy(), *KEY).select(KEY).collect()
         left_out = counts.select(KEY).join(keys, on=KEY, how="semi").unique().sort(KEY)
         counts, changes = (frame.join(keys, on=KEY, how="anti") for frame in (counts, changes))
 
@@ -297,7 +297,7 @@ def _groups(changes: pl.DataFrame, born: pl.DataFrame, types: pl.DataFrame | pl.
     groups = changes.select(KEY).unique().join(born, on=KEY, how="left")
     if types is None:
         return groups.with_columns(watched=True)
-    kinds = _keys("types", types.lazy().select(*KEY, "type").unique().collect(), "type")
+    kinds = _has("types", types.lazy(), *KEY, "type").select(*KEY, "type").unique().collect()
     never = [number for number in kinds["type"].drop_nulls().unique() if not _escalates(number)]
     # of several types the group has one that can
     watched = kinds.group_by(KEY).agg(watched=(~pl.col("type").is_in(never)).fill_null(value=True).any())
@@ -312,16 +312,19 @@ def _actions(about: pl.DataFrame, done: pl.DataFrame, policy: Policy, panel: Pan
     """What is done to the groups of a panel, in the order of time."""
     rows = about.select(*KEY, group=pl.col("row").cast(pl.Int64))
     recorded = done.join(rows, on=KEY).select("group", "at", "target", "only", effect=pl.col("at") + _INSTANT)
-    ripe = about.select(
-        group=pl.col("row").cast(pl.Int64),
-        at=pl.col("born") + timedelta(hours=policy.min_age_hours),
+    born = about.select(pl.col("row").cast(pl.Int64).alias("group"), at="born")
+    # the checks stop when a group is born, in its first occurrence already, and begin when it is old enough
+    wakes = pl.concat([born, born.with_columns(pl.col("at") + timedelta(hours=policy.min_age_hours))])
+    wakes = wakes.filter(pl.col("at").is_between(panel.start, ends)).with_columns(
         target=pl.lit(WAKE, dtype=pl.Int64),
         only=pl.lit(_ANY, dtype=pl.Int64),
-    ).filter(pl.col("at").is_between(panel.start, ends))
+        effect="at",
+        recorded=pl.lit(value=False),
+    )
     actions = pl.concat(
         [
             recorded.with_columns(recorded=True),
-            ripe.with_columns(effect="at", recorded=pl.lit(value=False)).select(*recorded.columns, "recorded"),
+            wakes.select(*recorded.columns, "recorded"),
         ]
     ).sort("at", maintain_order=True)
     stamps = (actions[name].dt.epoch("us").to_numpy() for name in ("at", "effect"))
@@ -404,6 +407,7 @@ def _exposure(
     states: pl.DataFrame, alerts: pl.DataFrame, groups: pl.DataFrame, policy: Policy, judged: tuple[datetime, datetime]
 ) -> pl.DataFrame:
     """When each group was checked; the occurrence that brought it back is the last instant of that."""
+    ripe = pl.col("born") + timedelta(hours=policy.min_age_hours)
     ended_by = alerts.filter(pl.col("at").is_not_null()).select(*KEY, end="ends", past=pl.lit(_INSTANT))
     return (
         states.filter(pl.col("state") == "archived_until_escalating")
@@ -411,7 +415,7 @@ def _exposure(
         .join(ended_by.unique(), on=[*KEY, "end"], how="left")
         .select(
             *KEY,
-            start=pl.max_horizontal("start", pl.lit(judged[0]), pl.col("born") + timedelta(hours=policy.min_age_hours)),
+            start=pl.max_horizontal("start", pl.lit(judged[0]), pl.when(pl.col("born") <= pl.col("start")).then(ripe)),
             end=pl.col("end") + pl.col("past").fill_null(timedelta(0)),
         )
         .filter((pl.col("start") < pl.col("end")).fill_null(value=True) & (pl.col("start") < judged[1]))
@@ -436,9 +440,10 @@ def _burden(alerts: pl.DataFrame, exposure: pl.DataFrame, ends: datetime) -> pl.
     )
 
 
-def _keys(name: str, frame: pl.DataFrame, *also: str) -> pl.DataFrame:
-    if missing := [column for column in (*KEY, *also) if column not in frame.columns]:
-        raise FrameError(f"{name}: no column {', '.join(missing)}. Found: {', '.join(frame.columns)}.")
+def _has(name: str, frame: pl.LazyFrame, *columns: str) -> pl.LazyFrame:
+    there = frame.collect_schema().names()
+    if missing := [column for column in columns if column not in there]:
+        raise FrameError(f"{name}: no column {', '.join(missing)}. Found: {', '.join(there)}.")
     return frame
 
 

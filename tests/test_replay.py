@@ -1,0 +1,528 @@
+"""The replay against a plain simulation of one group and one occurrence at a time, the record, and the laws."""
+
+from bisect import bisect_left
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from heapq import heapify, heappop, heappush
+from importlib import import_module
+
+import numpy as np
+import polars as pl
+import pytest
+from histories import COUNTS, HOUR, MONDAY, slow_limit
+from polars.testing import assert_frame_equal
+
+import issue_analytics as ia
+from issue_analytics.backtest.policy import PRODUCTION, PRODUCTION_2023
+from issue_analytics.backtest.replay import replay
+from issue_analytics.counts import panels
+from issue_analytics.frames import check, empty
+
+KEY = ["project_id", "group_id"]
+DAY = timedelta(days=1)
+TICK = timedelta(microseconds=1)
+DAYS = 34
+END = MONDAY + DAYS * DAY
+OPENS = MONDAY + 7 * DAY
+CHANGES = empty("StatusChanges").schema
+ARCHIVED = "archived_until_escalating"
+
+# where a recorded change leads, from which states alone if not from all
+FROM = {
+    ("escalating", "condition"): ("unknown", "archived_until_condition_met"),
+    ("escalating", "velocity"): ("unknown", "new"),
+    ("regressed", None): ("unknown", "resolved"),
+    ("first_seen", None): ("unknown",),
+}
+
+
+@dataclass
+class Group:
+    """One group as a loop sees it."""
+
+    moments: list
+    changes: list  # at, kind, cause
+    watched: bool = True
+    alerts: list = field(default_factory=list)
+    states: list = field(default_factory=list)
+
+
+def one_at_a_time(group, thresholds, policy, buckets="sparse", *, end=END, opens=OPENS):
+    """Everything in the order of time: refreshes, occurrences, what the record says."""
+    hours = np.zeros(int((end - MONDAY) / HOUR), dtype=np.int64)
+    for at in group.moments:
+        hours[(at - MONDAY) // HOUR] += 1
+    born = min((at for at, kind, _ in group.changes if kind == "first_seen"), default=None)
+    state, made, as_of = "unknown", None, None
+    refreshes = policy.moments(opens, end)
+
+    # at one instant: what the clock does, occurrences, what people do
+    items = [(at, 0, "refresh", None) for at in refreshes]
+    items += [(at, 1, "occurrence", number) for number, at in enumerate(group.moments)]
+    before = None
+    for at, kind, cause in sorted(group.changes, key=lambda change: (change[0], change[1] == ARCHIVED)):
+        if not (kind == "ongoing" and before in ("first_seen", "new", "regressed", "escalating")) and (
+            cause != "forecast"
+        ):
+            items.append((at, 2, kind, cause))
+        before = kind
+    # what the loop adds later comes after what is due at the same time, and before any occurrence
+    items = [(at, order, number, what, more) for number, (at, order, what, more) in enumerate(items)]
+    heapify(items)
+    own_way = False
+    known = {}
+
+    def window(at):
+        first = int((at - MONDAY) / HOUR) - 168
+        return None if first < 0 else hours[first : first + 168].tolist()
+
+    def make(at, moment):
+        nonlocal made, as_of
+        points = window(at)
+        if points is not None and any(points):
+            made, as_of = moment, at
+
+    def limit_at(at):
+        if made is None or at - made >= policy.hold_days * DAY:
+            return policy.fallback, "fallback"
+        day = (made.date() + min((at.date() - made.date()).days, 13) * DAY).weekday()
+        young = buckets == "dense" and born is not None and timedelta(0) <= as_of - born < 7 * DAY
+        points = window(as_of)
+        if young:
+            return 10 * max(points), "new"
+        if (as_of, day) not in known:
+            known[as_of, day] = slow_limit(points, as_of, day, thresholds, sparse=buckets == "sparse")
+        return known[as_of, day]
+
+    while items:
+        at, _, _, what, more = heappop(items)
+        if at >= end:
+            break
+        if what == "refresh":
+            seen = hours[: int((at - MONDAY) / HOUR)][-24 * policy.seen_days :]
+            if state == ARCHIVED and group.watched and seen.any():
+                make(at, at)
+        elif what == "make up":
+            if state == ARCHIVED and (made is None or at - made >= policy.hold_days * DAY):
+                make(at, at)
+        elif what == "occurrence":
+            young = born is not None and born <= at < born + timedelta(hours=policy.min_age_hours)
+            if not (state == ARCHIVED and group.watched and not young and at >= opens):
+                continue
+            limit, rule = limit_at(at)
+            hour = at.replace(minute=0, second=0, microsecond=0)
+            if rule == "fallback" and policy.regenerate:
+                heappush(items, (hour + HOUR, 0.5, more, "make up", None))
+            so_far = more + 1 - bisect_left(group.moments, hour)
+            if limit is not None and limit > 0 and so_far > limit:
+                group.alerts.append((at, limit, rule))
+                state = "escalating"
+                group.states.append((at, state))
+                own_way = policy.rearchive != "record"
+                if policy.rearchive_after is not None:
+                    again = max(at + policy.rearchive_after, hour + HOUR)
+                    heappush(items, (again, 0.7, more, "again", None))
+        else:
+            target = {"first_seen": "new", "again": ARCHIVED}.get(what, what)
+            if own_way and what != "again":
+                continue
+            if (what, more) in FROM and state not in FROM[what, more]:
+                continue
+            if what == state == "escalating":
+                continue
+            state = target
+            group.states.append((at, state))
+            if state == ARCHIVED and group.watched and policy.refresh_on_archive and at >= MONDAY:
+                make(at.replace(minute=0, second=0, microsecond=0), at)
+    return group
+
+
+def spans(states, policy, end=END):
+    """States as the replay tells them: no empty spans, ongoing after a while."""
+    found = []
+    for (start, state), after in zip(states, [*(at for at, _ in states), None][1:]):
+        if after == start or start >= end:
+            continue
+        settles = start + policy.ongoing_days * DAY if policy.ongoing_days else None
+        if settles and state in ("new", "regressed", "escalating") and settles < (after or end):
+            found += [(state, start, settles), ("ongoing", settles, after)]
+        else:
+            found.append((state, start, after))
+    return found
+
+
+def random_group(rng):
+    """Bursts, silences of days and weeks, and changes at awkward moments."""
+    hours = DAYS * 24
+    rate = float(rng.choice([0.02, 0.2, 1.0, 6.0], p=[0.35, 0.35, 0.2, 0.1]))
+    counts = rng.poisson(rate, hours)
+    for _ in range(rng.integers(0, 3)):
+        at = int(rng.integers(0, hours))
+        counts[at : at + int(rng.choice([100, 340, 500]))] = 0
+    for _ in range(rng.integers(0, 8)):
+        at, size = int(rng.integers(0, hours)), int(rng.integers(1, 60))
+        counts[at : at + int(rng.integers(1, 4))] += size
+    moments = []
+    for hour in np.nonzero(counts)[0].tolist():
+        within = rng.integers(0, 3_600_000_000, counts[hour])
+        within[rng.random(within.size) < 0.05] = 0
+        within[rng.random(within.size) < 0.05] = 3_599_999_999
+        moments += [MONDAY + hour * HOUR + int(us) * TICK for us in within]
+    moments.sort()
+
+    def some_time():
+        choice = rng.random()
+        if choice < 0.2 and moments:
+            return moments[int(rng.integers(0, len(moments)))] + int(rng.integers(-1, 2)) * TICK
+        if choice < 0.35:
+            return MONDAY + int(rng.integers(0, DAYS)) * DAY + int(rng.integers(-1, 2)) * TICK
+        if choice < 0.5:
+            return MONDAY + int(rng.integers(0, hours)) * HOUR
+        return MONDAY + timedelta(hours=float(rng.uniform(-24, hours)))
+
+    kinds = [
+        (ARCHIVED, None), ("archived_forever", None), ("archived_until_condition_met", None), ("resolved", None),
+        ("regressed", None), ("escalating", "condition"), ("escalating", "velocity"), ("escalating", "platform"),
+        ("ongoing", None), ("unresolved", None), ("escalating", "forecast"),
+    ]  # fmt: skip
+    odds = np.array([12, 1, 1, 2, 1, 1, 1, 0.5, 1, 1, 4])
+    changes = []
+    if rng.random() < 0.7:
+        born = moments[0] if moments and rng.random() < 0.5 else some_time()
+        changes.append((born, "first_seen", None))
+    for _ in range(rng.integers(1, 7)):
+        at = some_time()
+        changes.append((at, *kinds[rng.choice(len(kinds), p=odds / odds.sum())]))
+        if rng.random() < 0.3:  # and something else in the same hour
+            changes.append((at + int(rng.integers(0, 600)) * timedelta(seconds=1), ARCHIVED, None))
+    # two changes at one instant have no order that the record would tell
+    once = {at: (at, kind, cause) for at, kind, cause in changes}
+    return Group(moments, list(once.values()), watched=rng.random() < 0.95)
+
+
+def frames(groups):
+    """Occurrences, hourly counts, status changes and types of groups."""
+    occurrences = pl.DataFrame(
+        [(1, number, at) for number, group in enumerate(groups) for at in group.moments],
+        schema={"project_id": pl.Int64, "group_id": pl.Int64, "detected_at": pl.Datetime("us", "UTC")},
+        orient="row",
+    ).with_columns(type=pl.lit(1, dtype=pl.Int64))
+    # the span of all groups, whoever is silent
+    edges = pl.DataFrame({"project_id": 1, "group_id": 10**6, "hour": [MONDAY, END - HOUR], "count": 1}, schema=COUNTS)
+    counts = pl.concat([ia.hourly_counts(occurrences), edges])
+    changes = pl.DataFrame(
+        [(1, number, *change) for number, group in enumerate(groups) for change in group.changes],
+        schema=["project_id", "group_id", "at", "kind", "cause"],
+        orient="row",
+    ).select(
+        *KEY,
+        pl.col("at").cast(pl.Datetime("us", "UTC")),
+        "kind",
+        "cause",
+        forecast=pl.when(pl.col("cause") == "forecast").then(pl.lit(12)),
+        source=pl.lit("activity"),
+    )
+    types = pl.DataFrame(
+        {"project_id": 1, "group_id": range(len(groups)), "type": [1 if g.watched else 7001 for g in groups]}
+    )
+    return occurrences.sample(fraction=1, shuffle=True, seed=1), counts, changes.cast(CHANGES), types.cast(pl.Int64)
+
+
+SPARSE = "sparse"
+SETTINGS = [
+    (ia.STANDARD, PRODUCTION, "sparse"),
+    (ia.TIGHTER, PRODUCTION_2023, "dense"),
+    (ia.LOOSER, replace(PRODUCTION, every="1w", rearchive="2d", regenerate=False), "sparse"),
+    (ia.STANDARD, replace(PRODUCTION, every="12h", offset="5h", rearchive="0h", min_age_hours=0, seen_days=3), SPARSE),
+    (ia.STANDARD, replace(PRODUCTION, hold_days=2, every="1w", ongoing_days=None, fallback=4), "dense"),
+    (ia.STANDARD, replace(PRODUCTION, refresh_on_archive=False, fallback=None, rearchive="never"), "sparse"),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def histories():
+    rng = np.random.default_rng(17)
+    groups = [random_group(rng) for _ in range(350)]
+    return groups, *frames(groups)
+
+
+@pytest.mark.parametrize(("thresholds", "policy", "buckets"), SETTINGS)
+def test_it_equals_a_loop_over_one_occurrence_at_a_time(histories, thresholds, policy, buckets):
+    """Of 2,100 random histories, over the settings."""
+    known, occurrences, counts, changes, types = histories
+    opens = policy.moments(OPENS, END)[0]
+    groups = [Group(one.moments, one.changes, one.watched) for one in known]
+    for group in groups:
+        one_at_a_time(group, thresholds, policy, buckets, opens=opens)
+    played = replay(
+        counts, changes, occurrences=occurrences, thresholds=thresholds, policy=policy, buckets=buckets, types=types
+    )
+    assert played.opens == opens
+    expected = sorted((n, at, limit, rule) for n, group in enumerate(groups) for at, limit, rule in group.alerts)
+    assert len(expected) > 60
+    assert played.alerts.select("group_id", "at", "limit", "rule").rows() == expected
+    states = [(n, *span) for n, group in enumerate(groups) for span in spans(group.states, policy)]
+    assert played.states.select("group_id", "state", "start", "end").rows() == states
+    for name in ("alerts", "exposure", "limits"):
+        check(getattr(played, name), name.capitalize())
+
+
+# --- hours without the times of occurrences ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rearchive", ["0h", "2d"])
+def test_by_the_hour_it_is_as_if_all_occurred_at_the_end_of_the_hour(histories, rearchive):
+    _, occurrences, counts, changes, types = histories
+    policy = replace(PRODUCTION, rearchive=rearchive)
+    # one archiving each: a second one could fall into an hour that fired
+    archived = changes.filter(pl.col("kind") == ARCHIVED).sort("at").unique(KEY, keep="first")
+    late = occurrences.with_columns(pl.col("detected_at").dt.truncate("1h") + HOUR - TICK)
+    by_hour = replay(counts, archived, policy=policy, types=types)
+    exact = replay(counts, archived, occurrences=late, policy=policy, types=types)
+    assert by_hour.alerts.height > 100
+    assert by_hour.alerts["at"].null_count() == by_hour.alerts.height
+    assert_frame_equal(by_hour.alerts.drop("at"), exact.alerts.drop("at"))
+    seconds = pl.col("start", "end").dt.round("1s")
+    assert_frame_equal(by_hour.exposure.with_columns(seconds), exact.exposure.with_columns(seconds))
+
+
+def test_an_hour_whose_occurrences_are_not_all_there_counts_as_a_whole():
+    at = OPENS + 100 * HOUR
+    counts = history({-30: 3, 100: 50})
+    few = pl.DataFrame({"project_id": 1, "group_id": 7, "type": 1, "detected_at": [at] * 20}).cast(
+        {"detected_at": pl.Datetime("us", "UTC"), "project_id": pl.Int64, "group_id": pl.Int64, "type": pl.Int64}
+    )
+    played = replay(counts, record((OPENS - 40 * HOUR, ARCHIVED)), occurrences=few)
+    assert played.alerts.select("hour", "count", "at").rows() == [(at, 50, None)]
+
+
+# --- single rules -----------------------------------------------------------------------------------------------------
+
+
+def history(counts, *, days=DAYS):
+    """Counts of one group, by hours since the first judged one; the span is always the same."""
+    rows = [(1, 7, OPENS + hour * HOUR, count) for hour, count in counts.items()]
+    edges = [(1, 10**6, at, 1) for at in (MONDAY, MONDAY + days * DAY - HOUR)]
+    return pl.DataFrame([*rows, *edges], schema=COUNTS, orient="row")
+
+
+def record(*changes):
+    rows = [(1, 7, at, kind, *(more or [None]), None, "activity") for at, kind, *more in changes]
+    return pl.DataFrame(rows, schema=CHANGES, orient="row")
+
+
+def alerts(counts, changes, policy=PRODUCTION, **more):
+    played = replay(counts, changes, policy=policy, **more)
+    return played.alerts.select((pl.col("hour") - OPENS).dt.total_hours(), "count", "limit", "rule").rows()
+
+
+EARLY = OPENS - DAY
+
+
+def test_only_what_is_archived_until_it_escalates_is_checked():
+    counts = history({-20: 3, 50: 31, 80: 500})
+    assert alerts(counts, record((EARLY, ARCHIVED))) == [(50, 31, 30, "new")]
+    for kind in ("archived_forever", "archived_until_condition_met", "resolved", "ongoing", "ignored"):
+        assert alerts(counts, record((EARLY, kind))) == []
+    # and it is out until it is archived again, with limits made anew
+    again = record((EARLY, ARCHIVED), (OPENS + 60 * HOUR, ARCHIVED))
+    assert alerts(counts, again) == [(50, 31, 30, "new"), (80, 500, 310, "new")]
+
+
+@pytest.mark.parametrize(
+    ("rearchive", "expected"),
+    [("never", [50]), ("0h", [50, 51, 80]), ("1d", [50, 80]), ("2d", [50])],
+)
+def test_rules_for_archiving_again(rearchive, expected):
+    counts = history({-20: 3, 50: 31, 51: 32, 80: 500})
+    policy = replace(PRODUCTION, rearchive=rearchive, refresh_on_archive=False, every="1w")
+    ignored = (OPENS + 52 * HOUR, ARCHIVED)  # the record has ended where the replay went its own way
+    assert [hour for hour, *_ in alerts(counts, record((EARLY, ARCHIVED), ignored), policy)] == expected
+
+
+def test_equal_to_the_limit_is_not_above_it():
+    assert alerts(history({-20: 3, 50: 30}), record((EARLY, ARCHIVED))) == []
+
+
+def test_a_group_in_its_first_day_is_not_checked():
+    counts = history({0: 3, 20: 400})
+    archived = (OPENS + 10 * HOUR, ARCHIVED)
+    assert alerts(counts, record((OPENS - 3 * HOUR, "first_seen"), archived)) == []
+    assert alerts(counts, record((OPENS - 4 * HOUR, "first_seen"), archived)) == [(20, 400, 30, "new")]
+
+
+def test_a_quiet_group_keeps_its_limit_for_14_days_and_then_has_the_fallback():
+    archived = record((EARLY, ARCHIVED))
+    # seen last 4 hours before the judging begins: refreshed until six days later, to midnight 20 days later
+    for hour, limit, rule in ((20 * 24 - 1, 70, "new"), (20 * 24, 10, "fallback")):
+        counts = history({-4: 7, hour: 71}, days=40)
+        assert alerts(counts, archived) == [(hour, 71, limit, rule)]
+    # what finds no limit has one made, for the next hour on
+    counts = history({-4: 7, 480: 9, 481: 89, 482: 1000}, days=40)
+    assert alerts(counts, archived) == [(482, 1000, 90, "new")]
+    once = replace(PRODUCTION, regenerate=False)
+    assert alerts(counts, archived, once) == [(481, 89, 10, "fallback")]
+    assert alerts(counts, archived, replace(once, fallback=None)) == []
+    assert alerts(counts, archived, replace(once, hold_days=1, seen_days=1)) == [(481, 89, 10, "fallback")]
+
+
+def test_the_limit_on_archive_is_baked_in():
+    """Archiving in the middle of a spike takes the spike for the ordinary."""
+    counts = history({-100: 3, 30: 90, 31: 90, 32: 90, 40: 95})
+    assert alerts(counts, record((OPENS + 32 * HOUR, ARCHIVED))) == []
+    stale = replace(PRODUCTION, refresh_on_archive=False)
+    assert alerts(counts, record((EARLY, ARCHIVED), (OPENS + 32 * HOUR, ARCHIVED)), stale) == [
+        (30, 90, 30, "new"),
+        (32, 90, 30, "new"),
+    ]
+
+
+def test_refreshes_follow_the_policy():
+    counts = history({-20: 3, 20: 30, 27: 31, 33: 301})
+    archived = record((EARLY, ARCHIVED))
+    assert alerts(counts, archived, replace(PRODUCTION, every="1w")) == [(27, 31, 30, "new")]
+    assert alerts(counts, archived, PRODUCTION) == [(33, 301, 300, "new")]
+    counts = history({-20: 3, 20: 30, 27: 300, 33: 301})
+    assert alerts(counts, archived, PRODUCTION) == [(33, 301, 300, "new")]
+    assert alerts(counts, archived, PRODUCTION_2023) == []  # the refresh at 06:00 has seen the hour 27
+
+
+def test_types_that_cannot_escalate_are_not_checked():
+    counts, archived = history({-20: 3, 50: 31}), record((EARLY, ARCHIVED))
+    feedback = pl.DataFrame({"project_id": [1], "group_id": [7], "type": [6001]})
+    assert alerts(counts, archived, types=feedback.with_columns(type=pl.lit(1))) == [(50, 31, 30, "new")]
+    assert alerts(counts, archived, types=feedback) == []
+    assert alerts(counts, archived, types=feedback.with_columns(type=pl.lit(424242))) == [(50, 31, 30, "new")]
+
+
+def test_groups_left_out_are_named():
+    counts, archived = history({-20: 3, 50: 31}), record((EARLY, ARCHIVED))
+    out = pl.DataFrame({"project_id": [1, 1], "group_id": [7, 8]})
+    played = replay(counts, archived, leave_out=out)
+    assert played.alerts.is_empty()
+    assert played.left_out.rows() == [(1, 7)]
+
+
+def test_it_becomes_ongoing_after_a_week():
+    played = replay(history({-20: 3, 50: 31}), record((EARLY, ARCHIVED)))
+    back = OPENS + 51 * HOUR  # an hour counts at its end
+    assert played.states.select("state", "start", "end", "by").rows() == [
+        (ARCHIVED, EARLY, back, "record"),
+        ("escalating", back, back + 7 * DAY, "replay"),
+        ("ongoing", back + 7 * DAY, None, "clock"),
+    ]
+    assert played.exposure.select("start", "end").rows() == [(OPENS, back)]
+    assert played.burden.select("date", "alerts", "groups_checked").rows() == [
+        (OPENS.date(), 0, 1), ((OPENS + DAY).date(), 0, 1), ((OPENS + 2 * DAY).date(), 1, 1)
+    ]  # fmt: skip
+    assert played.summary().select("groups", "alerts", "groups_alerted", "at_fallback").row(0) == (1, 1, 1, 0)
+
+
+def test_what_the_record_says_of_the_forecast_and_the_clock_is_not_taken():
+    """A recorded escalation that the replay does not see leaves the group archived."""
+    changes = record(
+        (EARLY, ARCHIVED),
+        (OPENS + 10 * HOUR, "escalating", "forecast"),
+        (OPENS + 10 * HOUR + 7 * DAY, "ongoing"),
+    )
+    played = replay(history({-20: 3, 10: 12}), changes)
+    assert played.states["state"].to_list() == [ARCHIVED]
+    met = record((EARLY, ARCHIVED), (OPENS + 10 * HOUR, "escalating", "condition"))
+    assert replay(history({-20: 3}), met).states["state"].to_list() == [ARCHIVED]
+    said = record((EARLY, ARCHIVED), (OPENS + 10 * HOUR, "escalating", "platform"))
+    assert replay(history({-20: 3}), said).states["state"].to_list() == [ARCHIVED, "escalating", "ongoing"]
+
+
+def test_groups_without_a_record_are_not_played():
+    played = replay(history({-20: 3, 50: 31}), record())
+    assert played.alerts.is_empty()
+    assert played.states.is_empty()
+    assert played.burden.is_empty()
+    assert played.summary()["series_weeks"].item() == 0
+
+
+def test_errors_say_what_to_do():
+    counts, archived = history({-20: 3}), record((EARLY, ARCHIVED))
+    with pytest.raises(ia.SettingsError, match="no lifecycle"):
+        replay(counts, archived, policy=ia.EVERY_HOUR)
+    with pytest.raises(ia.FrameError, match="hours are too few"):
+        replay(history({-20: 3}, days=7), archived)
+    with pytest.raises(ia.SettingsError, match="after the first hour"):
+        replay(counts, archived, start=OPENS)
+    with pytest.raises(ia.FrameError, match="types: no column type"):
+        replay(counts, archived, types=pl.DataFrame({"project_id": [1], "group_id": [7]}))
+    for field_, value in (("fallback", 0), ("hold_days", 15), ("rearchive", "soon"), ("seen_days", 8)):
+        with pytest.raises(ia.SettingsError, match=field_):
+            replace(PRODUCTION, **{field_: value})
+
+
+def test_counts_that_began_before_the_first_count():
+    """Who knows that counting began earlier is judged from earlier on."""
+    counts = pl.DataFrame(
+        [(1, 7, OPENS - HOUR, 3), (1, 7, OPENS + 5 * HOUR, 31), (1, 7, OPENS + 9 * DAY, 1)], schema=COUNTS, orient="row"
+    )
+    archived = record((EARLY, ARCHIVED))
+    assert alerts(counts, archived) == []
+    assert alerts(counts, archived, start=MONDAY) == [(5, 31, 30, "new")]
+
+
+# --- the laws ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("with_times", [True, False])
+@pytest.mark.parametrize("policy", [PRODUCTION, replace(PRODUCTION_2023, rearchive="1d")])
+def test_the_future_changes_nothing_before_it(histories, policy, with_times):
+    _, occurrences, counts, changes, types = histories
+    cut = MONDAY + 20 * DAY + 7 * HOUR
+    whole = replay(counts, changes, occurrences=occurrences if with_times else None, policy=policy, types=types)
+    past = replay(
+        pl.concat([counts.filter(pl.col("hour") < cut), counts.filter(pl.col("hour") == MONDAY).head(0)]),
+        changes.filter(pl.col("at") < cut),
+        occurrences=occurrences.filter(pl.col("detected_at") < cut) if with_times else None,
+        policy=policy,
+        types=types,
+    )
+    assert past.alerts.height > 50
+    assert_frame_equal(past.alerts, whole.alerts.filter(pl.col("hour") < cut))
+    before = whole.states.filter(pl.col("start") < cut).with_columns(end=pl.when(pl.col("end") < cut).then("end"))
+    assert_frame_equal(past.states.with_columns(end=pl.when(pl.col("end") < cut).then("end")), before)
+    assert_frame_equal(
+        past.limits.filter(pl.col("date") < cut.date()), whole.limits.filter(pl.col("date") < cut.date())
+    )
+
+
+def test_splitting_and_shuffling_change_nothing(histories, monkeypatch):
+    _, occurrences, counts, changes, types = histories
+    whole = replay(counts, changes, occurrences=occurrences, types=types)
+    # by name the package would give the function of the same name
+    module = import_module("issue_analytics.backtest.replay")
+    monkeypatch.setattr(module, "panels", lambda *given: panels(*given, cells=2000))
+    parts = replay(
+        counts.sample(fraction=1, shuffle=True, seed=3).lazy(),
+        changes.sample(fraction=1, shuffle=True, seed=4).lazy(),
+        occurrences=occurrences.sample(fraction=1, shuffle=True, seed=5).lazy(),
+        types=types.lazy(),
+    )
+    for name in ("alerts", "states", "exposure", "limits", "burden"):
+        assert_frame_equal(getattr(parts, name), getattr(whole, name))
+
+
+# --- the record itself ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_under_the_policy_of_the_record_it_reproduces_the_record(seed, tmp_path):
+    """Through an export: every recorded escalation by the algorithm with its limit and its moment, and no other."""
+    sim = ia.simulate(groups=400, days=42, seed=seed)
+    sim.write(tmp_path / "export")
+    dataset = ia.import_export(tmp_path / "export", tmp_path / "dataset", progress=False)
+    occurrences, changes = dataset.occurrences.collect(), dataset.status_changes.collect()
+    played = replay(dataset.hourly_counts, changes, occurrences=occurrences, start=MONDAY)
+    escalations, _ = ia.label_escalations(changes)
+    recorded = escalations.filter(pl.col("provenance") == "algorithm").select(*KEY, at="escalated_at")
+    assert recorded.height >= 9
+    assert_frame_equal(played.alerts.select(*KEY, "at"), recorded)
+    limits = changes.filter(pl.col("cause") == "forecast").select(*KEY, "at", limit="forecast")
+    assert_frame_equal(played.alerts.select(*KEY, "at", "limit"), limits.sort(*KEY, "at"))
+    by_hour = replay(dataset.hourly_counts, changes, types=occurrences.select(*KEY, "type").unique(), start=MONDAY)
+    assert_frame_equal(by_hour.alerts.drop("at"), played.alerts.drop("at"))
