@@ -231,6 +231,14 @@ def test_many_short_lines_are_read_some_at_a_time(tmp_path, monkeypatch):
         assert max(heights) <= 300
 
 
+def test_rows_that_lack_most_of_many_cells_are_read_some_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "_SLOW_CELLS", 1_000)
+    names = ["group_id", "hour", "count", *(f"c{number}" for number in range(97))]
+    (tmp_path / "c.csv").write_text(",".join(names) + "\n" + f"1,{NINE},3\n" * 55)
+    heights = [sum(part.read.values()) for part in read_file(tmp_path / "c.csv", Options())]
+    assert heights == [10, 10, 10, 10, 10, 5]
+
+
 def test_a_mark_at_the_beginning_of_the_rows_is_text(tmp_path):
     # as where two files were put together
     (tmp_path / "c.csv").write_text("group_id,hour,count\n\ufeff1,2026-01-05T09:00:00Z,3\n2,2026-01-05T09:00:00Z,4\n")

@@ -22,7 +22,8 @@ __all__ = ["csv_batches", "parquet_batches", "parquet_fields", "spooled"]
 
 ROWS: Final = 1_000_000
 _SLOW_ROWS: Final = 100_000
-"""Rows that are read one by one take much memory: so many at a time."""
+_SLOW_CELLS: Final = 2**22
+"""Rows that are read one by one take much memory: so many at a time. Cells that are missing take as much as others."""
 
 Broken = Sequence[tuple[int, str, str | None]]
 
@@ -103,7 +104,8 @@ def _csv_slow(
     width = len(names)
     number = first
     rows = _rows(text, separator, final=final)
-    while some := list(islice(rows, _SLOW_ROWS)):
+    most = min(_SLOW_ROWS, max(_SLOW_CELLS // width, 1))
+    while some := list(islice(rows, most)):
         good: list[list[str | int | None]] = []
         broken: list[tuple[int, str, str | None]] = []
         for _, cells, wrong in some:
