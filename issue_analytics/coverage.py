@@ -350,8 +350,9 @@ def _records(changes: pl.DataFrame, ends: tuple[datetime, datetime] | None, fact
 
 
 def _altered(dataset: Dataset, groups: pl.DataFrame, facts: dict[str, Any]) -> Finding:
-    altered = dataset.altered_groups.collect()
-    counted = altered.join(groups, on=KEY, how="semi").select(KEY).n_unique()
+    # a merge also names issues of which there are no counts
+    altered = dataset.altered_groups.collect().join(groups, on=KEY, how="semi")
+    counted = altered.height
     facts["altered_groups"] = counted
     if not counted:
         return Finding("merged or deleted", "none")

@@ -125,7 +125,8 @@ def test_counts_without_minutes_do_not_tell_of_partial_hours(tmp_path):
 
 def test_truncated_histories_merges_and_young_issues_are_counted(tmp_path):
     activities = [{"id": "1", "type": "note", "data": None, "dateCreated": "2026-01-06T00:00:00Z"}] * 100
-    merged = [{"id": "1", "type": "merge", "data": {"issues": []}, "dateCreated": "2026-01-06T00:00:00Z"}]
+    taken = [{"id": str(number)} for number in range(20, 29)]  # issues without counts
+    merged = [{"id": "1", "type": "merge", "data": {"issues": taken}, "dateCreated": "2026-01-06T00:00:00Z"}]
     issues = [
         {"id": "7", "project": {"id": "1"}, "activity": activities},
         {"id": "8", "project": {"id": "1"}, "activity": merged},
@@ -134,6 +135,9 @@ def test_truncated_histories_merges_and_young_issues_are_counted(tmp_path):
     found = coverage(dataset_of(tmp_path, old, new, issues))
     assert found.facts["truncated_histories"] == 1
     assert found.facts["altered_groups"] == 1
+    assert [finding.found for finding in found.findings if finding.name == "merged or deleted"] == [
+        "1 of 2 (50.0%) issues (1 merged)"
+    ]
     assert found.facts["groups_under_7_days"] == 1
     assert levels(found)["truncated histories"] == levels(found)["merged or deleted"] == "look"
 
