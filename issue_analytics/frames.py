@@ -28,8 +28,8 @@ RULES: Final = ("new", "bursty", "spike", "fallback", "none")
 PROVENANCES: Final = ("algorithm", "velocity", "condition", "platform", "human", "incident", "injected")
 """Where a label comes from; ``algorithm`` is upstream's own flag and so circular truth."""
 
-CAUSES: Final = ("forecast", "velocity", "condition", "platform")
-"""What made a recorded issue escalate."""
+CAUSES: Final = ("forecast", "velocity", "condition", "platform", "duration")
+"""What made a recorded issue escalate; ``duration``: a time was over, which was called so before 2024."""
 
 VERDICTS: Final = ("caught", "duplicate", "unjudged", "false")
 """What an alert turned out to be."""

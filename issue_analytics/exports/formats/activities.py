@@ -46,6 +46,14 @@ def _forecast(data: Mapping[str, Any]) -> int | None:
     return int(value)
 
 
+def _only_time(snooze: Any) -> bool:
+    """Whether an archive waited for a time, and for no number of events or users."""
+    if not isinstance(snooze, dict):
+        return False
+    waits = {str(key).replace("_", "").lower() for key, value in snooze.items() if value is not None}
+    return "until" in waits and waits.isdisjoint({"count", "usercount"})
+
+
 def from_activity(activity: Mapping[str, Any]) -> dict[str, Any]:
     """Return kind, cause, forecast and time of one activity of an issue, raw.
 
@@ -73,7 +81,7 @@ def from_activity(activity: Mapping[str, Any]) -> dict[str, Any]:
         if forecast is not None:
             cause = "forecast"
         elif data.get("expiredsnooze") is not None:
-            cause = "condition"
+            cause = "duration" if _only_time(data["expiredsnooze"]) else "condition"
         else:
             cause = "velocity" if data.get("eventid") is not None else "platform"
     return {

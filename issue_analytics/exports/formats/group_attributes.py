@@ -60,7 +60,7 @@ FORMAT: Final = Format(
     {"status_changes": _FIELDS},
     adapt=_adapt,
     note=(
-        "snapshots of group attributes do not say why an issue escalated: where it was archived until it escalates, "
-        "the algorithm is taken to be the cause"
+        "snapshots of group attributes do not say why an issue escalated: the state it left is taken to tell; where it "
+        "was archived until it escalates, the algorithm is the cause"
     ),
 )
