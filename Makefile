@@ -38,6 +38,7 @@ bench: $(READY)  ## ratios against peers measured in the same run
 	$(BIN)/python benchmarks/kernel.py
 	$(BIN)/python benchmarks/counts.py
 	$(BIN)/python benchmarks/jsonlines.py
+	$(BIN)/python benchmarks/replay.py
 
 lab: $(READY)    ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks

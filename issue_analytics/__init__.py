@@ -5,13 +5,17 @@ The public names, in the order of the data's path: exports, dataset, counts, lim
 
 from issue_analytics.backtest import (
     EVERY_HOUR,
+    PRODUCTION,
+    PRODUCTION_2023,
     BacktestResult,
     Matching,
     Policy,
+    Replay,
     Run,
     backtest,
     label_escalations,
     open_run,
+    replay,
     write_run,
 )
 from issue_analytics.counts import hourly_counts
@@ -85,6 +89,10 @@ __all__ = [  # noqa: RUF022 - in the order of the data's path
     "backtest",
     "Policy",
     "EVERY_HOUR",
+    "PRODUCTION",
+    "PRODUCTION_2023",
+    "replay",
+    "Replay",
     "Matching",
     "BacktestResult",
     "write_run",
