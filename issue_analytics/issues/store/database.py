@@ -47,12 +47,16 @@ class Database:
 
     def __init__(self, place: str | Path, *, create: bool = True) -> None:
         self.url = _url(place)
-        self.name = self.url.database if self.url.drivername == "sqlite" else self.url.render_as_string()
+        self.name = _shown(self.url)
         if self.url.drivername == "sqlite":
             _there(Path(str(self.url.database)), create=create)
         self._engine = _engine(self.url)
         with self._told():
             self._migrate(create=create)
+
+    def __reduce__(self) -> tuple[type["Database"], tuple[str]]:
+        # a copy, in another process say, is the same place opened again
+        return Database, (self.url.render_as_string(hide_password=False),)
 
     def read(self, work: Callable[[Connection], Result]) -> Result:
         """What ``work`` finds, all of it at one moment."""
@@ -124,7 +128,7 @@ def _first_line(error: sa.exc.DBAPIError) -> str:
 
 def _url(place: str | Path) -> URL:
     text = str(place)
-    if not text or text == ":memory:":
+    if not text or text == ":memory:" or "\0" in text:
         raise SettingsError(f"store {text!r}: name a file, or a URL such as postgresql://host/database.")
     if isinstance(place, Path) or not re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text):
         return URL.create("sqlite", database=str(Path(text).expanduser()))
@@ -137,7 +141,14 @@ def _url(place: str | Path) -> URL:
         return URL.create("sqlite", database=url.database)
     if kind in ("postgresql", "postgres"):
         return url.set(drivername="postgresql+psycopg")
-    raise SettingsError(f"store {url.render_as_string()}: known are sqlite:///file.db and postgresql://host/database.")
+    raise SettingsError(f"store {_shown(url)}: known are sqlite:///file.db and postgresql://host/database.")
+
+
+def _shown(url: URL) -> str:
+    """A place without its password, which a URL may also hold among its options."""
+    if url.drivername == "sqlite":
+        return str(url.database)
+    return url.set(drivername=url.drivername.partition("+")[0], query={}).render_as_string()
 
 
 def _there(file: Path, *, create: bool) -> None:
@@ -147,11 +158,8 @@ def _there(file: Path, *, create: bool) -> None:
         if file.is_dir():
             raise DatasetError(f"{file}: a folder; a store is a file.")
         file.parent.mkdir(parents=True, exist_ok=True)
-    except (OSError, ValueError) as error:  # a name with a null byte is a ValueError
-        if isinstance(error, DatasetError):
-            raise
-        why = getattr(error, "strerror", None) or error
-        raise DatasetError(f"{file}: cannot be opened ({why}).") from None
+    except OSError as error:
+        raise DatasetError(f"{file}: cannot be opened ({error.strerror or error}).") from None
 
 
 def _engine(url: URL) -> Engine:
@@ -171,7 +179,7 @@ def _engine(url: URL) -> Engine:
         )
     except ModuleNotFoundError:
         raise SettingsError(
-            f"store {url.render_as_string()}: psycopg is missing; pip install 'issue-analytics[postgresql]'."
+            f"store {_shown(url)}: psycopg is missing; pip install 'issue-analytics[postgresql]'."
         ) from None
 
 

@@ -79,7 +79,7 @@ def ongoing(connection: Connection, at: datetime, cutoff: datetime, who: str | N
     back = sa.and_(c.state == "escalating", c.priority_locked_at.is_(None))
     statement = (
         sa.update(issues)
-        .where(c.state.in_(["new", "regressed", "escalating"]), since <= until)
+        .where(c.state.in_(["new", "regressed", "escalating"]), since <= until, c.since <= moment)
         .values(
             state="ongoing",
             since=moment,
@@ -511,7 +511,7 @@ def _priorities(before: pl.DataFrame, after: pl.Expr) -> pl.Series:
     )
     cases = case.unique()
     found = [
-        int(priority_after(state, priority, initial, before=was, locked=locked))
+        priority if state == was else int(priority_after(state, priority, initial, before=was, locked=locked))
         for was, priority, initial, state, locked in cases.rows()
     ]
     rules = cases.with_columns(found=pl.Series(found, dtype=pl.Int64))
