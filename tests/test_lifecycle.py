@@ -2,6 +2,7 @@ import json
 import re
 import warnings
 from itertools import product
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -24,6 +25,7 @@ from issue_analytics.issues.lifecycle import (
     Substatus,
     check_transition,
     diagram,
+    documentation,
     makers,
     priority_after,
     read_state,
@@ -364,6 +366,41 @@ def test_the_diagram_shows_each_change_once():
     shown = drawn()
     assert len(shown) == len(set(shown))
     assert set(shown) == {(one.before, one.after, one.by) for one in TRANSITIONS if one.by != "platform"}
+
+
+def test_the_docs_hold_what_the_tables_give():
+    text = (Path(__file__).parents[1] / "data" / "README.md").read_text()
+    begin, end = "<!-- made by tools/lifecycle.py -->\n\n", "\n<!-- end of what tools/lifecycle.py made -->\n"
+    assert text.count(begin) == text.count(end) == 1
+    # where they differ: .venv/bin/python tools/lifecycle.py
+    assert text.split(begin)[1].split(end)[0] == documentation()
+
+
+def test_the_table_of_changes_is_that_of_transitions():
+    groups = {
+        "any unresolved": UNRESOLVED_STATES,
+        "any archived": ARCHIVED_STATES,
+        "unresolved, archived or resolved": (*UNRESOLVED_STATES, *ARCHIVED_STATES, "resolved"),
+        "any state but `new`": [state.name for state in STATES if state.name != "new"],
+        "any state": [state.name for state in STATES],
+        "no issue yet": [None],
+    }
+
+    def names(cell):
+        for words, members in groups.items():
+            if cell.startswith(words):
+                rest = cell.removeprefix(words).removeprefix(", ")
+                return [*members, *(names(rest) if rest else [])]
+        return re.findall(r"`(\w+)`", cell)
+
+    rows = re.findall(r"^\| (\w+) \| ([^|]+) \| ([^|]+) \| ([^|]+) \|$", documentation(), re.MULTILINE)[1:]
+    found = [
+        (before, after, by, when)
+        for by, from_, to, when in rows
+        for before, after in product(names(from_), names(to))
+        if before != after
+    ]
+    assert sorted(map(str, found)) == sorted(str((one.before, one.after, one.by, one.when)) for one in TRANSITIONS)
 
 
 def test_codes_are_those_of_the_tracker():

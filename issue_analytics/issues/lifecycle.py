@@ -4,7 +4,7 @@ Everything that knows states goes by these tables: what codes of exports are rea
 changes end an exposure, and the diagram in data/README.md.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import product
@@ -28,6 +28,7 @@ __all__ = [
     "Transition",
     "check_transition",
     "diagram",
+    "documentation",
     "makers",
     "priority_after",
     "read_state",
@@ -379,7 +380,7 @@ def _without_status(below: int | None, substatus: int | str | None) -> tuple[str
     return found.name, _old_word(substatus, found.name)
 
 
-# ---- the diagram ----
+# ---- the tables for people ----
 
 _GROUPS: Final = {
     "any": ("any state", _NAMES),
@@ -418,3 +419,47 @@ def diagram() -> str:
 
 def _node(name: str) -> str:
     return f"any_{name}" if name in _GROUPS else name
+
+
+def documentation() -> str:
+    """Return the tables and the diagram as Markdown, for data/README.md (``tools/lifecycle.py`` writes it there).
+
+    >>> documentation().splitlines()[4]
+    '| `new` | unresolved 0 | new 7 |'
+    """
+    states = [
+        f"| `{one.name}` | {_words(one.status)} | {'none' if one.substatus is None else _words(one.substatus)} |"
+        for one in STATES
+    ]
+    ways: dict[tuple[str, str], list[Transition]] = {}
+    for one in TRANSITIONS:
+        ways.setdefault((one.by, one.when), []).append(one)
+    changes = [
+        f"| {by} | {_named([one.before for one in some])} | {_named([one.after for one in some])} | {when} |"
+        for (by, when), some in ways.items()
+    ]
+    parts = [
+        "States, and their codes:",
+        "\n".join(["| state | status | substatus |", "|---|---|---|", *states]),
+        "Who changes what (no change leads from a state to itself):",
+        "\n".join(["| by | from | to | when |", "|---|---|---|---|", *changes]),
+        "The same as a diagram, without what the platform may do:",
+        f"```mermaid\n{diagram()}```",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _words(code: IntEnum) -> str:
+    return f"{code.name.lower().replace('_', ' ')} {int(code)}"
+
+
+def _named(names: Sequence[str | None]) -> str:
+    """Names of states, each once; groups where all of a group are among them."""
+    left, words = dict.fromkeys(name or "no issue yet" for name in names), []
+    if len(left) == len(_NAMES) - 1:
+        return f"any state but {', '.join(f'`{name}`' for name in _NAMES if name not in left)}"
+    for group, members in _GROUPS.values():
+        if left.keys() >= set(members):
+            words.append(group)
+            left = dict.fromkeys(name for name in left if name not in members)
+    return ", ".join([*words, *(f"`{name}`" if name in _NAMES else name for name in left)])
