@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +31,9 @@ _LOCK: Final = ".lock"
 
 _PARTS_AHEAD: Final = 4
 """Parts of a file that are read while its content is hashed, or earlier parts are written."""
+
+_NAMED_BY_FILE: Final = ("activities", "events_stats", "events_timeseries", "group_stats")
+"""Formats whose records may leave it to the name of the file which issue they are about."""
 
 ALTERING: Final = ("merged", "unmerged", "reprocess", "reprocessing", "deleted")
 """Kinds of status change after which a group's counts are no longer those the tracker acted on."""
@@ -175,6 +179,20 @@ def _locked(path: Path) -> Iterator[None]:
 
 def _why(path: Path, error: ExportError) -> str:
     return told(str(error).removeprefix(f"{path}: "))
+
+
+def _as_named(path: Path, digest: str, imported: Mapping[str, Mapping[str, Any]]) -> str:
+    """What stands for a file: its content, and where an issue's file says nothing else of it, also the name.
+
+    Two silent issues have the same points, and one that was refused for want of a name may have got one.
+    """
+    old = imported.get(digest)
+    stem = path.name.split(".")[0]
+    if old is None or not re.fullmatch(r"[0-9]+", stem) or stem == Path(old["path"]).name.split(".")[0]:
+        return digest
+    if old["error"] is None and old["found"] not in _NAMED_BY_FILE:
+        return digest
+    return hashlib.sha256(f"{stem}: {digest}".encode()).hexdigest()[:32]
 
 
 class _Changed(ExportError):  # noqa: N818 - internal, an ExportError to everybody else
@@ -380,7 +398,8 @@ def _import_all(
             try:
                 # while the content is hashed, reading begins
                 with ahead(read_file(path, options, tell=bar.update), _PARTS_AHEAD) as parts:
-                    digest, damage = hash_and_damage(path)
+                    content, damage = hash_and_damage(path)
+                    digest = _as_named(path, content, imported)
                     old = imported.get(digest)
                     if old is None and damage is not None:
                         raise damage  # a bomb holds too much to be read for nothing

@@ -418,6 +418,42 @@ def test_an_unreadable_file_comes_in_once_it_is_there(tmp_path):
     assert (dataset.rejects.collect().height, dataset.occurrences.collect().height) == (0, 2)
 
 
+def test_issues_told_apart_by_the_names_of_their_files_only(tmp_path):
+    folder, data = tmp_path / "x", tmp_path / "data"
+    folder.mkdir()
+    silent = json.dumps([[1767603600 + 3600 * hour, 0] for hour in range(24)])
+    history = json.dumps({"activity": [{"type": "first_seen", "data": None, "dateCreated": "2026-01-05T09:00:00Z"}]})
+    for number in (1, 2, 3):
+        (folder / f"1000{number}.json").write_text(silent)
+        (folder / f"{number}.activities.json").write_text(history)
+    (folder / "stats.json").write_text(silent)
+    (folder / "20260105.jsonl").write_bytes(lines(occurrence(1)))
+    (folder / "20260106.jsonl").write_bytes(lines(occurrence(1)))
+    read_at_once = read_hourly_counts(folder)[0]
+    for _ in range(2):
+        dataset = import_export(folder, data, progress=False)
+        counts = dataset.hourly_counts.filter(project_id=0).collect()
+        assert sorted(counts["group_id"].unique()) == [10001, 10002, 10003]
+        assert_frame_equal(counts, read_at_once, check_row_order=False)
+        assert sorted(dataset.status_changes.collect()["group_id"]) == [1, 2, 3]
+        assert len(dataset.manifest["sources"]) == 7  # those of the occurrences name their issue
+        (folder / "10001.json").unlink(missing_ok=True)
+    assert [text for _, text in dataset.outcomes] == ["already imported"] * 8
+
+
+def test_a_file_that_is_named_as_the_reject_says_is_read(tmp_path):
+    points = json.dumps([[1767603600 + 3600 * hour, 0] for hour in range(24)])
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "o.jsonl").write_bytes(lines(occurrence(1)))
+    (tmp_path / "x" / "stats.json").write_text(points)
+    dataset = import_export(tmp_path / "x", tmp_path / "data", progress=False)
+    assert "name the file by its id" in dataset.rejects.collect()["reasons"].item().item()
+    (tmp_path / "x" / "stats.json").rename(tmp_path / "x" / "10001.json")
+    dataset = import_export(tmp_path / "x", tmp_path / "data", progress=False)
+    assert dataset.outcomes[0][1] == "imported"
+    assert dataset.hourly_counts.collect().filter(group_id=10001).height == 23
+
+
 def test_a_file_that_is_written_to_meanwhile_loses_no_row(tmp_path, monkeypatch):
     growing, data = tmp_path / "x" / "o.jsonl", tmp_path / "data"
     growing.parent.mkdir()
