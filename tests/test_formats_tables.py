@@ -171,6 +171,7 @@ def test_an_event_becomes_a_row(saved):
         ({"issue.id": "10001"}, "group_id", 10001),
         ({"issue.id": 10001.0}, "group_id", 10001),
         ({"issue.id": GONE, "issue_id": 7}, "group_id", 7),
+        ({"issue": GONE, "project": GONE}, "group_id", 10001),
         ({"issue.id": GONE}, "group_id", stable_group_id(101, "SHOP-1Z")),
         ({"issue.id": None}, "group_id", stable_group_id(101, "SHOP-1Z")),
         ({"issue.id": None, "issue": "1E-5"}, "group_id", stable_group_id(101, "1E-5")),  # no number: project 1e
@@ -650,6 +651,7 @@ NINE = pl.Series([AT]).dt.replace_time_zone(None)
         ({"timestamp_ms": pl.Series([None])}, "detected_at", AT),
         ({"received": pl.Series([1767603602], dtype=pl.UInt32)}, "received_at", AT + timedelta(seconds=2)),
         ({"event_id": pl.Series([uuid.UUID(DASHED).bytes])}, "event_id", PLAIN),
+        ({"event_id": pl.Series([b"as if it were 16"])}, "event_id", b"as if it were 16".hex()),
         ({"event_id": pl.Series([DASHED.encode()])}, "event_id", PLAIN),
         ({"primary_hash": pl.Series([bytes.fromhex(B)])}, "fingerprint", [B]),
         ({"title": pl.Series([b"caf\xc3\xa9"])}, "title", "café"),
@@ -860,9 +862,14 @@ DRESS = {
 }
 
 
+PACKED = [
+    *((dress, bytes) for dress in DRESS),
+    *((dress, pack) for dress in ("csv", "lines", "parquet") for pack in (gzip.compress, zstandard.compress)),
+]
+
+
 @pytest.mark.parametrize("named", [True, False])
-@pytest.mark.parametrize("pack", [bytes, gzip.compress, zstandard.compress])
-@pytest.mark.parametrize("dress", DRESS)
+@pytest.mark.parametrize(("dress", "pack"), PACKED)
 @pytest.mark.parametrize("form", ONE)
 def test_each_is_told_from_its_content(tmp_path, form, dress, pack, named):
     path = put(tmp_path, pack(DRESS[dress](ONE[form], ONE[form])), "no-suffix")
@@ -1004,3 +1011,207 @@ def test_columns_of_any_type_cost_no_more_than_their_rows(form, data):
         put(Path(folder), as_lines(GOOD[form]), "in/good")
         table.write_parquet(Path(folder) / "in" / "typed")
         law(Path(folder), form, data.draw(st.booleans()))
+        if set(names) <= set(GOOD[form]):  # nothing is amiss with the table as a whole
+            parts = read_file(Path(folder) / "in" / "typed", Options())
+            assert sum(sum(part.read.values()) for part in parts) >= table.height
+
+
+# --- snapshots of group attributes, as tables ------------------------------------------------------------------------
+
+
+def attributes(**changes):
+    """A snapshot of a group, as the topic has it."""
+    return made(GOOD["group_attributes"], changes)
+
+
+BORN = datetime(2025, 11, 2, 8, tzinfo=UTC)
+ARCHIVED = "archived_until_escalating"
+
+
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize(("dress", "pack"), PACKED)
+def test_snapshots_are_told_from_their_content_as_tables_too(tmp_path, dress, pack, named):
+    path = put(tmp_path, pack(DRESS[dress](attributes(), attributes(timestamp="2026-01-05T10:00:00Z"))), "no-suffix")
+    options = Options(format="group_attributes" if named else None)
+    assert {part.found for part in read_file(path, options)} == {"group_attributes"}
+    frame, rejects, _, _ = read(path, "status_changes", options)
+    assert rejects.height == 0
+    assert frame.sort("at").select(*KEY, "at", "kind").rows() == [
+        (101, 10001, BORN, "first_seen"), (101, 10001, AT, ARCHIVED), (101, 10001, AT + timedelta(hours=1), ARCHIVED),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind"),
+    [
+        ({}, ARCHIVED),
+        ({"status": "2", "substatus": "1"}, ARCHIVED),
+        ({"status": 2.0, "substatus": 1.0}, ARCHIVED),  # a column with nulls, as many tools write it
+        ({"status": 1, "substatus": None}, "resolved"),
+        ({"group_deleted": True}, "deleted"),
+        ({"group_deleted": "True"}, "deleted"),
+        ({"group_deleted": 1}, "deleted"),
+        ({"group_deleted": "0"}, ARCHIVED),
+        ({"group_deleted": None}, ARCHIVED),
+        ({"group_deleted": GONE}, ARCHIVED),
+    ],
+)
+@pytest.mark.parametrize("form", [as_csv, as_lines, as_parquet])
+def test_a_snapshot_in_a_table_says_what_a_message_says(tmp_path, form, changes, kind):
+    path = put(tmp_path, form(attributes(**changes)))
+    frame, rejects, _, _ = read(path, "status_changes", Options())
+    assert rejects.height == 0
+    assert frame.filter(pl.col("kind") != "first_seen")["kind"].to_list() == [kind]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"timestamp": NAIVE}, f'at: no time zone: "{NAIVE}"'),  # not even where ClickHouse could have written it
+        ({"status": "open"}, 'new_status: not a whole number: "open"'),
+        ({"group_id": None}, "group_id: missing"),
+        ({"group_id": "-7"}, 'group_id: negative: "-7"'),
+    ],
+)
+@pytest.mark.parametrize("form", [as_csv, as_lines, as_parquet])
+def test_a_snapshot_in_a_table_is_refused_with_its_row(tmp_path, form, changes, reason):
+    bad = attributes(first_seen=None, **changes)
+    path = put(tmp_path, form(attributes(group_id=9), bad))
+    frame, rejects, tally, _ = read(path, "status_changes", Options())
+    assert (tally.read, set(frame["group_id"])) == (3, {9})
+    assert first_reasons(rejects)[0].startswith(reason)
+    assert rejects.select("source", "row").rows() == [(str(path), 2)]
+    assert json.loads(rejects["raw"].item())["status"] in (bad["status"], str(bad["status"]))
+
+
+def test_the_same_snapshot_twice_counts_once(tmp_path):
+    for number, form in enumerate((as_csv, as_lines, as_parquet)):
+        put(tmp_path, form(attributes(), attributes()), f"in/{number}")
+    frame, _, tally, _ = read(tmp_path / "in", "status_changes", Options())
+    assert (frame.height, tally.read, tally.duplicates) == (2, 9, 7)
+
+
+# --- round trips -----------------------------------------------------------------------------------------------------
+
+WRITTEN = ("discover", "clickhouse_errors", "clickhouse_search_issues", "clickhouse_counts", "group_attributes")
+
+
+@pytest.fixture(scope="module")
+def sim():
+    return ia.simulate(groups=60, days=16, seed=5)
+
+
+@pytest.fixture(scope="module")
+def folder(sim, tmp_path_factory):
+    target = tmp_path_factory.mktemp("sim")
+    sim.write(target, formats=list(WRITTEN), progress=False)
+    return target
+
+
+def same(frame, truth):
+    assert_frame_equal(frame, truth.select(frame.columns), check_row_order=False)
+
+
+def events_of(sim):
+    """Error groups, each occurrence an event of its own."""
+    return sim.occurrences.filter(type=1).with_columns(event_id="occurrence_id")
+
+
+def counts_of(sim):
+    """Hourly counts of error groups."""
+    return sim.hourly_counts.join(events_of(sim).select(KEY).unique(), on=KEY, how="semi")
+
+
+def seconds(column):
+    return pl.col(column).dt.truncate("1s")
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_events_of_discover_come_back(sim, folder, fast):
+    frame, rejects, tally, _ = read(folder / "discover-events-000.csv.gz", "occurrences", Options(), fast=fast)
+    truth = events_of(sim).with_columns(
+        seconds("detected_at"),
+        type=pl.lit(None, pl.Int64),  # there is no column event.type
+        fingerprint=pl.lit(None, pl.List(pl.String)),
+        received_at=pl.lit(None, pl.Datetime("us", "UTC")),
+    )
+    assert (rejects.height, tally.duplicates) == (0, 0)
+    assert truth.height > 1_000
+    assert truth["title"].str.contains(r"\A[=+\-@]").any()
+    same(frame, truth)
+
+
+@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.parametrize("name", ["discover-hourly-000.csv", "discover-alias-000.jsonl"])
+def test_counts_of_discover_come_back(sim, folder, name, fast):
+    frame, rejects, tally, _ = read(folder / name, "hourly_counts", Options(), fast=fast)
+    assert (rejects.height, tally.duplicates) == (0, 0)
+    assert frame.height > 500
+    same(frame, counts_of(sim))
+
+
+@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.parametrize("name", ["clickhouse_counts-000.csv", "clickhouse_counts-000.jsonl"])
+def test_counts_of_clickhouse_come_back(sim, folder, name, fast):
+    frame, rejects, tally, _ = read(folder / name, "hourly_counts", Options(), fast=fast)
+    assert (rejects.height, tally.duplicates) == (0, 0)
+    same(frame, sim.hourly_counts)
+
+
+def rows_of(sim, form):
+    """What the two tables have of the simulation, and how many rows stand twice, or were deleted."""
+    truth = events_of(sim) if form == "clickhouse_errors" else sim.occurrences.filter(pl.col("type") != 1)
+    at, late = pl.col("detected_at"), pl.duration(milliseconds=250)
+    born = at.min().dt.truncate("1d").dt.offset_by("7d")
+    prints = pl.col("fingerprint").list.head(1) if form == "clickhouse_errors" else pl.col("fingerprint")
+    rows = truth.with_columns(
+        # the column of milliseconds is younger than the first week
+        detected_at=pl.when(at >= born).then(at.dt.truncate("1ms")).otherwise(seconds("detected_at")),
+        received_at=(at + late).dt.truncate("1s"),
+        fingerprint=prints,
+    )
+    return rows, len(range(50, truth.height, 200)), len(range(150, truth.height, 200))
+
+
+@pytest.mark.parametrize(
+    ("suffix", "fast"), [("parquet", True), *((s, f) for s in ("jsonl.gz", "csv.gz") for f in (True, False))]
+)
+@pytest.mark.parametrize("form", ["clickhouse_errors", "clickhouse_search_issues"])
+def test_rows_of_clickhouse_come_back(sim, folder, form, suffix, fast):
+    frame, rejects, tally, _ = read(folder / f"{form}-000.{suffix}", "occurrences", Options(), fast=fast)
+    truth, twice, gone = rows_of(sim, form)
+    assert truth.height > 500
+    assert twice > 2
+    assert first_reasons(rejects) == [GONE_BY] * gone
+    assert rejects["raw"].str.json_path_match("$.deleted").unique().to_list() == ["1"]
+    assert tally.duplicates == twice
+    same(frame, truth)
+
+
+def test_tables_of_everything_are_one_dataset(sim, folder, tmp_path):
+    dataset = ia.import_export(folder, tmp_path / "data", progress=False)
+    found = {Path(source["path"]).name.partition("-")[0]: source["found"] for source in dataset.manifest["sources"]}
+    assert {name: found[name] for name in WRITTEN[1:]} == {name: name for name in WRITTEN[1:]}
+    assert dataset.manifest["skipped"] == []
+    for tally in dataset.manifest["totals"].values():
+        assert tally["read"] == tally["accepted"] + tally["rejected"] + tally["duplicates"]
+    ids = dataset.occurrences.select("occurrence_id").collect()["occurrence_id"]
+    assert set(ids) == set(sim.occurrences["occurrence_id"])
+    same(dataset.hourly_counts.collect().sort(*KEY, "hour"), sim.hourly_counts.sort(*KEY, "hour"))
+    again = ia.import_export(folder, tmp_path / "data", progress=False)
+    assert again.manifest["totals"] == dataset.manifest["totals"]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_snapshots_of_the_simulation_come_back_as_tables(folder, tmp_path, suffix):
+    source = folder / "group_attributes-000.jsonl.gz"
+    table = pl.read_ndjson(gzip.decompress(source.read_bytes()), infer_schema_length=None)
+    path = tmp_path / f"snapshots.{suffix}"
+    if suffix == "csv":
+        table.write_csv(path)
+    else:
+        table.write_parquet(path)
+    truth = read(source, "status_changes", Options())
+    frame, rejects, tally, _ = read(path, "status_changes", Options())
+    assert_frame_equal(frame, truth[0])
+    assert (rejects.height, tally) == (0, truth[2])
