@@ -35,7 +35,10 @@ _PARTS_AHEAD: Final = 4
 _NAMED_BY_FILE: Final = ("activities", "events_stats", "events_timeseries", "group_stats")
 """Formats whose records may leave it to the name of the file which issue they are about."""
 
-ALTERING: Final = ("merged", "unmerged", "reprocess", "reprocessing", "deleted")
+ALTERING: Final = (
+    *("merged", "unmerged", "pending_merge", "reprocess", "reprocessing"),
+    *("deleted", "pending_deletion", "deletion_in_progress"),
+)
 """Kinds of status change after which a group's counts are no longer those the tracker acted on."""
 
 

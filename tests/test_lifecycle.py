@@ -13,6 +13,7 @@ from issue_analytics.dataset import import_export, open_dataset
 from issue_analytics.errors import FrameError
 from issue_analytics.exports import read_status_changes
 from issue_analytics.issues import lifecycle
+from issue_analytics.issues.codes import read_state
 from issue_analytics.issues.lifecycle import (
     ARCHIVED_STATES,
     MAKERS,
@@ -28,7 +29,6 @@ from issue_analytics.issues.lifecycle import (
     documentation,
     makers,
     priority_after,
-    read_state,
     state_of,
 )
 
@@ -306,6 +306,13 @@ def write_again(folder):
     file = folder / "again.jsonl"
     file.write_text("\n".join(map(json.dumps, reversed(ODD))))
     return file
+
+
+def test_groups_about_to_be_merged_or_deleted_are_altered(tmp_path):
+    file = tmp_path / "codes.jsonl"
+    file.write_text("\n".join(json.dumps({**message(*codes), "group_id": n}) for n, codes in enumerate(LEGAL)))
+    altered = import_export(file, tmp_path / "data").altered_groups.collect()
+    assert {why for (why,) in altered["why"]} == set(list(LEGAL.values())[-4:])
 
 
 def test_nothing_is_told_of_states_as_they_should_be(tmp_path):

@@ -7,7 +7,8 @@ import polars as pl
 from issue_analytics.exports.quarantine import Given, column, groups, known_project, when
 from issue_analytics.exports.values import fingerprints, integers, nothing, text, times
 from issue_analytics.frames import CAUSES
-from issue_analytics.issues.lifecycle import DEPRECATED_WORDS, STATUS_WORDS, SUBSTATUS_WORDS, Substatus, read_state
+from issue_analytics.issues.codes import DEPRECATED_WORDS, STATUS_WORDS, SUBSTATUS_WORDS, read_state
+from issue_analytics.issues.lifecycle import Substatus
 
 __all__ = ["accept"]
 
