@@ -1,6 +1,7 @@
 """Occurrences to hourly counts, and hourly counts to the dense panel that the kernels work on."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -22,6 +23,12 @@ _HOUR_US: Final = 3_600_000_000
 _MOST_HOUR: Final = 2**21 - 1
 _MOST_GROUP: Final = 2**42 - 1
 """Largest hour since 1970 and largest group that fit one whole number together: hours to the year 2209."""
+
+_BATCH: Final = 2**18
+_STEP: Final = 2**12
+_CELLS: Final = 2**22
+_PAYS: Final = 16
+"""Rows counted at a time; ids of groups that a table grows by; cells of a table, 32 MB; cells for a row that pay."""
 
 _SCHEMA: Final = {
     "project_id": pl.Int64(),
@@ -52,7 +59,7 @@ def hourly_counts(occurrences: FrameT) -> FrameT:
     """
     require(occurrences, "Occurrences", columns=(*KEY, "detected_at"))
     if isinstance(occurrences, pl.DataFrame):
-        return _counted(occurrences.lazy()).sort(*KEY, "hour")
+        return _grouped(occurrences.lazy()).sort(*KEY, "hour")
     return register_io_source(partial(_source, occurrences), schema=_SCHEMA, validate_schema=True)
 
 
@@ -77,6 +84,79 @@ def _source(
 
 
 def _counted(occurrences: pl.LazyFrame) -> pl.DataFrame:
+    """Counts in no order."""
+    tallied = _tallied(occurrences)
+    return _grouped(occurrences) if tallied is None else tallied
+
+
+def _tallied(occurrences: pl.LazyFrame) -> pl.DataFrame | None:
+    """Counts in no order, by tables of hours and groups; None where ids lie far apart, or rows in no order of time.
+
+    A batch of rows as exports have them falls into a few hours, and a table of these is small and quick to count in:
+    half the time of grouping. Where a table is written down before its hours are complete, they are added up at last.
+    """
+    hour = pl.col("detected_at").dt.epoch("us") // _HOUR_US
+    batches = occurrences.select(*KEY, hour=hour).collect_batches(chunk_size=_BATCH, maintain_order=True)
+    low = high = 0  # ids of groups in the table
+    projects = np.empty(0, dtype=np.int64)  # of these groups, -1 where none is known
+    table: dict[int, npt.NDArray[np.int64]] = {}
+    done = [pl.DataFrame(schema=_SCHEMA)]
+    written: list[int] = []
+    for batch in batches:
+        if not batch.height:
+            continue
+        if any(column.has_nulls() for column in batch):
+            return None
+        project, group, at = (batch[name].to_numpy() for name in batch.columns)
+        least, most = int(group.min()) // _STEP * _STEP, (int(group.max()) // _STEP + 1) * _STEP
+        start, hours = int(at.min()), int(at.max()) - int(at.min()) + 1
+        if not projects.size:
+            low = high = least
+        before, after = max(0, low - least), max(0, most - high)
+        width = before + (high - low) + after
+        if project.min() < 0 or width * hours > (_CELLS if projects.size else min(_CELLS, _PAYS * batch.height)):
+            return None
+        if before or after or width * (len(table) + hours) > _CELLS:
+            done.append(_rows(table, low, projects))
+            written += table
+            table = {}
+            projects = np.pad(projects, (before, after), constant_values=-1)
+            low, high = low - before, high + after
+        place = group - low
+        earlier = projects.copy()
+        projects[place] = project
+        if (projects[place] != project).any() or ((earlier != projects) & (earlier >= 0)).any():
+            return None  # one id in two projects
+        cells = np.bincount((at - start) * width + place, minlength=hours * width).reshape(hours, width)
+        for number, cell in enumerate(cells, start):
+            table[number] = table[number] + cell if number in table else cell
+    done.append(_rows(table, low, projects))
+    written += table
+    counts = pl.concat(done)
+    again = [number * _HOUR_US for number, times in Counter(written).items() if times > 1]
+    if not again:
+        return counts
+    twice = pl.col("hour").is_in(pl.Series(again).cast(_SCHEMA["hour"]).implode())
+    return pl.concat([counts.filter(~twice), counts.filter(twice).group_by(*KEY, "hour").agg(pl.col("count").sum())])
+
+
+def _rows(table: Mapping[int, npt.NDArray[np.int64]], low: int, projects: npt.NDArray[np.int64]) -> pl.DataFrame:
+    """The cells of a table that are not 0; its first column is group ``low``."""
+    if not table:
+        return pl.DataFrame(schema=_SCHEMA)
+    found = [np.flatnonzero(row) for row in table.values()]
+    place = np.concatenate(found)
+    return pl.DataFrame(
+        {
+            "project_id": projects[place],
+            "group_id": place + low,
+            "hour": np.repeat(np.array(list(table)) * _HOUR_US, [row.size for row in found]),
+            "count": np.concatenate([row[some] for row, some in zip(table.values(), found, strict=True)]),
+        }
+    ).cast(_SCHEMA)  # type: ignore[arg-type]
+
+
+def _grouped(occurrences: pl.LazyFrame) -> pl.DataFrame:
     """Counts in no order. One whole number for group and hour is grouped twice as fast as three columns."""
     hour = pl.col("detected_at").dt.epoch("us") // _HOUR_US
     fits = pl.col("group_id").is_between(0, _MOST_GROUP) & hour.is_between(0, _MOST_HOUR)

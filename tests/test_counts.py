@@ -7,6 +7,7 @@ from histories import COUNTS, HOUR, MONDAY, UTC_US
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from issue_analytics import counts as counting
 from issue_analytics.counts import hourly_counts, panels, span
 from issue_analytics.errors import FrameError
 
@@ -77,6 +78,57 @@ def test_counts_equal_a_plain_counter(rows, some):
     assert sorted(lazy.filter(both).select("hour", "count").collect().rows()) == sorted(row[2:] for row in late)
     assert lazy.head(2).collect().height == min(2, len(expected))
     assert lazy.select(pl.len()).collect().item() == len(expected)
+
+
+NEAR = st.tuples(st.integers(1, 3), st.integers(0, 40), st.integers(0, 30), st.integers(0, 59))
+
+
+def small_tables():
+    """Tables of few cells, so that a few rows fill several, and some rows fit none."""
+    patch = pytest.MonkeyPatch()
+    for name, value in {"_BATCH": 4, "_STEP": 4, "_CELLS": 200, "_PAYS": 200}.items():
+        patch.setattr(counting, name, value)
+    return patch
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(NEAR, max_size=60), st.booleans(), st.booleans())
+def test_counts_by_tables_equal_a_plain_counter(drawn, ordered, alike):
+    rows = [(group % 3 if alike else project, group, hour, minute) for project, group, hour, minute in drawn]
+    rows = sorted(rows, key=lambda row: row[2]) if ordered else rows
+    expected = Counter((project, group, MONDAY + hour * HOUR) for project, group, hour, _ in rows)
+    events = [
+        (project, group, MONDAY + hour * HOUR + timedelta(minutes=minute)) for project, group, hour, minute in rows
+    ]
+    patch = small_tables()
+    try:
+        counts = hourly_counts(pl.LazyFrame(events, schema=EVENTS, orient="row")).collect()
+    finally:
+        patch.undo()
+    assert sorted(counts.rows()) == sorted((*key, count) for key, count in expected.items())
+    assert counts.schema == COUNTS
+
+
+def test_rows_by_time_are_counted_by_tables_and_others_are_grouped():
+    def tallied(rows):
+        patch = small_tables()
+        try:
+            return counting._tallied(pl.LazyFrame(rows, schema=EVENTS, orient="row"))
+        finally:
+            patch.undo()
+
+    # ids that grow with time, an hour that several tables share, an hour without rows
+    rows = [(1, 100 + at // 3, MONDAY + (at // 5 + at // 20) * HOUR) for at in range(60)]
+    expected = sorted((*key, count) for key, count in Counter(rows).items())
+    assert sorted(tallied(rows).rows()) == expected
+    assert sorted(tallied(rows[::-1]).rows()) == expected
+    assert tallied([]).rows() == []
+    assert tallied([*rows, (2, 100, rows[-1][2])]) is None  # an id in two projects
+    assert tallied([*rows[:-1], (2, *rows[-1][1:])]) is None  # in one batch
+    assert tallied([*rows, (1, 2**63 - 1, rows[-1][2])]) is None  # far away
+    assert tallied([*rows[:-1], (1, 119, MONDAY + 1000 * HOUR)]) is None
+    assert tallied([*rows, (1, 119, None)]) is None
+    assert tallied([*rows, (-1, 119, rows[-1][2])]) is None
 
 
 def test_an_error_of_the_source_is_told_as_it_is(tmp_path):
