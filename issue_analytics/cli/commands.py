@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from issue_analytics.cli.show import plain, say, say_json, show_coverage, show_dataset, show_results, table
+from issue_analytics.cli.show import (
+    plain,
+    say,
+    say_json,
+    show_coverage,
+    show_dataset,
+    show_parity,
+    show_results,
+    table,
+)
 from issue_analytics.errors import DatasetError, IssueAnalyticsError, SettingsError
 
 if TYPE_CHECKING:
@@ -424,6 +433,58 @@ def _truth(data: "Dataset", truth: str) -> "tuple[pl.DataFrame | None, pl.DataFr
         if truth == "activities":
             raise SettingsError(f"--truth activities: {data.path} holds no status changes; import activities.")
     return None, None, ages, "none"
+
+
+@app.command()
+def parity(
+    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="Folder made by import.")],
+    thresholds: Annotated[
+        str, typer.Option("--thresholds", "-t", metavar="SET", help="A named set or a .toml or .json file.")
+    ] = "standard",
+    policy: Annotated[str, typer.Option(help="When limits were made: production or production-2023.")] = "production",
+    buckets: Annotated[
+        Buckets, typer.Option(help="sparse: as in production; dense: silent hours are zeros.")
+    ] = "sparse",
+    out: Annotated[
+        Path | None, typer.Option(help="Write a .parquet or .csv file with a row for each recorded limit.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Hold our limits against those the tracker recorded.
+
+    In activities of escalations, and in forecasts of retrieved issues. How many are equal, by which branch ours was
+    made, and the likely cause of each difference.
+    """
+    from issue_analytics.backtest.parity import parity as compare
+    from issue_analytics.backtest.policy import policy_named
+    from issue_analytics.dataset import open_dataset
+    from issue_analytics.thresholds import load_thresholds
+
+    if out is not None and out.suffix not in {".parquet", ".csv"}:
+        raise SettingsError(f"--out {out}: name a .parquet or .csv file.")
+    variables, when = load_thresholds(thresholds), policy_named(policy)
+    data = open_dataset(dataset)
+    found = compare(
+        data.hourly_counts, data.status_changes, data.recorded_forecasts, occurrences=data.occurrences,
+        altered=data.altered_groups, thresholds=variables, policy=when, buckets=buckets,
+    )  # fmt: skip
+    if found.rows.is_empty():
+        raise DatasetError(
+            f"{dataset}: records no limits: no activity of an escalation with its forecast, and no stored forecast. "
+            "Import issues as retrieved one by one, with their activities or with expand=forecast."
+        )
+    if out is not None:
+        _write_whole(found.rows, out)
+    if as_json:
+        setting = {"thresholds": variables.to_dict(), "digest": variables.digest, "policy": policy, "buckets": buckets}
+        frames = {"summary": found.summary(), "by_rule": found.by_rule(), "by_cause": found.by_cause()}
+        say_json(
+            setting
+            | {name: frame.to_dicts() for name, frame in frames.items()}
+            | {"out": None if out is None else str(out)}
+        )
+        return
+    show_parity(data, found, out)
 
 
 @app.command()

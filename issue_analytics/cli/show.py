@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from issue_analytics.backtest import BacktestResult
+    from issue_analytics.backtest.parity import Parity
     from issue_analytics.coverage import Coverage
     from issue_analytics.dataset import Dataset
 
-__all__ = ["plain", "say", "say_json", "show_coverage", "show_dataset", "show_results", "table"]
+__all__ = ["plain", "say", "say_json", "show_coverage", "show_dataset", "show_parity", "show_results", "table"]
 
 _MOST_FILES: Final = 40
 """Files told one by one after an import."""
@@ -204,6 +205,46 @@ def show_results(results: "Sequence[BacktestResult]", truth: str) -> None:
         say(f"warning: most days from {start:%Y-%m-%d} to {end:%Y-%m-%d} have no counts; is a clock wrong?")
     if (first.matches["provenance"] == "algorithm").any():
         say("warning: the truth is the algorithm's own flag; recall of the setting that ran is circular")
+
+
+def show_parity(dataset: "Dataset", found: "Parity", out: Path | None) -> None:
+    """Print how many recorded limits ours equal, by branch, and what the others may be due to."""
+    both = found.summary().row(0, named=True)
+    setting = found.thresholds.name or str(found.thresholds)
+    say(f"{dataset.path}: {both['limits']:,} recorded limits of {both['groups']:,} issues")
+    say(f"ours: {setting} thresholds, policy {found.policy.name}, {found.buckets} buckets")
+    for row in found.summary().iter_rows(named=True):
+        name = {"all": "equal", "escalation": "  of escalations", "forecast": "  of stored forecasts"}[row["source"]]
+        if row["limits"] != both["limits"] or row["source"] == "all":
+            say(f"{name}: {row['equal']:,} of {row['comparable']:,} comparable, {_share(row['share_equal'])}")
+    say()
+    rules = found.by_rule()
+    if not rules.is_empty():
+        table(
+            [
+                {
+                    "our rule": row["rule"] or "no limit",
+                    "comparable": f"{row['comparable']:,}",
+                    "equal": f"{row['equal']:,}",
+                    "share": _share(row["share_equal"]),
+                    "ours - theirs": _ends(row["least"], row["median"], row["most"]),
+                    "median ratio": _number(row["median_ratio"], 2),
+                }
+                for row in rules.iter_rows(named=True)
+            ]
+        )
+        say("events per clock hour: least, median and most of ours - theirs\n")
+    causes = [
+        {"likely cause": row["cause"], "limits": f"{row['limits']:,}", "meaning": row["meaning"]}
+        for row in found.by_cause().iter_rows(named=True)
+    ]
+    table(causes, left=("meaning",))
+    if out is not None:
+        say(f"\n{found.rows.height:,} rows in {out}")
+
+
+def _ends(*values: float | None) -> str:
+    return "  ".join("n/a" if value is None else f"{value:,.0f}" for value in values)
 
 
 def _same_alerts(one: "BacktestResult", other: "BacktestResult") -> bool:
