@@ -291,16 +291,13 @@ def test_of_a_cut_history_it_is_known_when_the_group_was_first_seen():
 
 
 def test_a_span_over_the_beginning_of_a_later_export_is_not_known():
-    first = [(0, "history_truncated"), (0, "resolved"), (10, "archived_until_escalating")]
-    later = [
-        (50, "history_truncated"),
-        (50, "ongoing"),
-        (60, "archived_until_escalating"),
-        (80, "escalating", "forecast"),
-    ]
+    archive, forecast = "archived_until_escalating", ("escalating", "forecast")
+    first = [(0, "history_truncated"), (0, "resolved"), (10, archive), (20, *forecast), (30, archive)]
+    later = [(50, "history_truncated"), (50, "ongoing"), (60, archive), (80, *forecast)]
     escalations, exposure = label_escalations(changes(*first, *later))
-    assert escalations.height == 1
-    assert exposure["start"].to_list() == [MONDAY + 60 * HOUR]
+    # what the first export recorded is known all the same
+    assert [(at - MONDAY) / HOUR for at in escalations["escalated_at"]] == [20, 80]
+    assert [start for start, _ in spans(exposure)] == [10, 60]
 
 
 def test_a_cut_history_cuts_its_own_group_only():
