@@ -452,6 +452,15 @@ def test_labels_of_exports_are_the_same(sim, tmp_path, form):
     assert exposure.equals(label_escalations(sim.status_changes)[1])
 
 
+def test_times_that_were_over_are_replayed_as_the_tracker_had_it(sim):
+    cause = pl.when(pl.col("cause") == "condition").then(pl.lit("duration")).otherwise("cause")
+    early = sim.status_changes.with_columns(cause=cause)
+    assert label_escalations(early)[0]["provenance"].unique().sort().to_list() == ["algorithm", "velocity"]
+    one, other = (ia.replay(sim.hourly_counts, changes).alerts for changes in (early, sim.status_changes))
+    assert one.equals(other)
+    assert one.height > 10
+
+
 def test_cut_histories_only_take_away(sim):
     whole, spans_whole = label_escalations(sim.status_changes)
     last = (
