@@ -113,7 +113,7 @@ def coverage(dataset: Dataset) -> Coverage:
         _gaps(gaps, hours, facts),
         *_edges(dataset, ends, facts),
         _young(groups, facts),
-        *_twins(groups, facts),
+        *_twins(groups, changes, facts),
         *_records(changes, ends, facts),
         _altered(dataset, groups, facts),
         _late(dataset, facts),
@@ -315,16 +315,18 @@ def _young(groups: pl.DataFrame, facts: dict[str, Any]) -> Finding:
     )
 
 
-def _twins(groups: pl.DataFrame, facts: dict[str, Any]) -> list[Finding]:
+def _twins(groups: pl.DataFrame, changes: pl.DataFrame, facts: dict[str, Any]) -> list[Finding]:
     """Groups of project 0, where the export named none, whose id is also that of a group of a named project."""
     named = groups.filter(pl.col("project_id") != 0)
-    twins = groups.filter(pl.col("project_id") == 0).join(named, on="group_id", how="semi").height
+    # an answer about one issue, such as its activities, names no project
+    told = pl.concat([groups.select(KEY), changes.select(KEY)]).unique()
+    twins = told.filter(pl.col("project_id") == 0).join(named, on="group_id", how="semi").height
     facts["groups_without_project_twice"] = twins
     if not twins:
         return []
     meaning = (
         "Some exports name the project of these issues and others do not (project 0): they are taken for different "
-        "issues. Import the ones that name it."
+        "issues. Import the ones that name it, or write it beside them (project_id)."
     )
     return [Finding("issues with and without a project", f"{twins:,}", "look", meaning)]
 

@@ -123,6 +123,19 @@ def test_counts_without_minutes_do_not_tell_of_partial_hours(tmp_path):
     assert levels(found)["first and last hour"] == "fine"
 
 
+def test_recorded_changes_without_the_project_of_the_counts_are_told(tmp_path):
+    history = [{"id": "0", "type": "first_seen", "data": None, "dateCreated": "2026-01-05T00:00:00Z"}]
+    for number, (project, twins) in enumerate({None: 1, 1: 0}.items()):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        found = coverage(dataset_of(folder, rows(range(24 * 22), group=7), [
+            {"issue_id": 7, "project_id": project, "activity": history},
+            {"issue_id": 9, "activity": history},
+        ]))  # fmt: skip
+        assert found.facts["groups_without_project_twice"] == twins
+        assert ("issues with and without a project" in levels(found)) is bool(twins)
+
+
 def test_truncated_histories_merges_and_young_issues_are_counted(tmp_path):
     activities = [{"id": "1", "type": "note", "data": None, "dateCreated": "2026-01-06T00:00:00Z"}] * 100
     taken = [{"id": str(number)} for number in range(20, 29)]  # issues without counts
