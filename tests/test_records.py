@@ -316,6 +316,8 @@ def test_one_event_has_none_one_or_many_occurrences():
         ({"group_id": "SHOP-1"}, "group_id: expected a whole number, got 'SHOP-1'"),
         ({"payload_type": "status_change"}, "read_status_changes reads such messages"),
         ({"payload_type": "novel"}, "payload_type: 'novel' is no occurrence"),
+        ({"payload_type": 0}, "payload_type: 0 is no occurrence"),
+        ({"payload_type": {}}, "payload_type: {} is no occurrence"),
         ({"event": []}, "event: expected an object, got []"),
         ({"event": {"project_id": 4}}, "event.project_id: 4, but project_id is 3; both must be the same"),
         ({"novel": {1, 2}}, "novel: cannot be written as JSON"),

@@ -360,8 +360,8 @@ def _extra(record: IssueEvidence | IssueOccurrence, problems: Problems) -> dict[
 
 def _check_topic(extra: Mapping[str, Any], project_id: int | None, problems: Problems) -> None:
     """What a message of the topic says besides the record must fit to it."""
-    kind = extra.get("payload_type") or "occurrence"
-    if kind != "occurrence":
+    kind = extra.get("payload_type")
+    if kind not in (None, "", "occurrence"):
         hint = "; read_status_changes reads such messages" if kind == "status_change" else ""
         problems.append(f"payload_type: {shown(kind)} is no occurrence{hint}")
     event = as_object(extra.get("event"), "event", problems)
