@@ -925,15 +925,24 @@ def clean(row):
 
 @st.composite
 def files(draw, form):
-    """A file of spoilt rows, and perhaps of spoilt bytes."""
+    """A file of spoilt rows, and their number; or of spoilt bytes too, and None."""
     rows = draw(st.lists(spoilt(form), min_size=1, max_size=7))
     way = draw(st.sampled_from(["csv", "lines", "semicolons", "pretty array", "unix"]))
     content = DRESS[way](*(rows if way in ("lines", "pretty array") else map(clean, rows)))
-    for _ in range(draw(st.integers(0, 2))):
+    bits = draw(st.integers(0, 2))
+    for _ in range(bits):
         place = draw(st.integers(0, len(content)))
         bit = draw(st.sampled_from([b'"', b"\n", b"\r", b",", b";", b"'", b"\xff", b"\x00", b"{", b"]", b"\\", b""]))
         content = content[:place] + bit + content[place + draw(st.integers(0, 3)) :]
-    return content
+    return content, None if bits else len(rows)
+
+
+def counted(path, form, named):
+    """How many rows are read in a file, None where it is refused as a whole."""
+    try:
+        return sum(sum(part.read.values()) for part in read_file(path, Options(format=form if named else None)))
+    except ia.ExportError:
+        return None
 
 
 def law(folder, form, named):
@@ -961,8 +970,11 @@ def law(folder, form, named):
 def test_nothing_is_lost_and_nothing_raises(form, named, data):
     with tempfile.TemporaryDirectory() as folder:
         put(Path(folder), as_lines(ONE[form]) + b"\n\n", "in/good")  # no other file has this content
-        put(Path(folder), data.draw(files(form)), "in/spoilt")
+        content, height = data.draw(files(form))
+        path = put(Path(folder), content, "in/spoilt")
         law(Path(folder), form, named)
+        # what is read is counted when the format has had its way with the rows: none may be gone by then
+        assert height is None or counted(path, form, named) in (None, height)
 
 
 NUMBERS = [0, 1, 7, 1767603600, None]
@@ -1010,10 +1022,12 @@ def test_columns_of_any_type_cost_no_more_than_their_rows(form, data):
     with tempfile.TemporaryDirectory() as folder:
         put(Path(folder), as_lines(GOOD[form]), "in/good")
         table.write_parquet(Path(folder) / "in" / "typed")
-        law(Path(folder), form, data.draw(st.booleans()))
+        named = data.draw(st.booleans())
+        law(Path(folder), form, named)
+        height = counted(Path(folder) / "in" / "typed", form, named)
+        assert height is None or height >= table.height
         if set(names) <= set(GOOD[form]):  # nothing is amiss with the table as a whole
-            parts = read_file(Path(folder) / "in" / "typed", Options())
-            assert sum(sum(part.read.values()) for part in parts) >= table.height
+            assert height is not None
 
 
 # --- snapshots of group attributes, as tables ------------------------------------------------------------------------
