@@ -100,13 +100,24 @@ def commit(path: Path, manifest: dict[str, Any]) -> None:
     draft = path / DRAFT
     try:
         with draft.open("w", encoding="utf-8") as file:
-            json.dump(manifest, file, indent=1)  # in ASCII: names of columns may hold what is no Unicode
+            file.write(_written(manifest))
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path / MANIFEST)
     except OSError:
         draft.unlink(missing_ok=True)
         raise
+
+
+def _written(manifest: Mapping[str, Any]) -> str:
+    """The manifest as JSON, a line for each source.
+
+    It is written once per file, and thousands of files are usual where each holds one issue: indented through and
+    through it would take longer than they do. In ASCII: names of columns may hold what is no Unicode.
+    """
+    lines = {name: json.dumps(value) for name, value in manifest.items() if name != "sources"}
+    lines["sources"] = "[\n  " + ",\n  ".join(map(json.dumps, manifest["sources"])) + "\n ]"
+    return "{\n " + ",\n ".join(f"{json.dumps(name)}: {lines[name]}" for name in manifest) + "\n}\n"
 
 
 def _sums(sources: list[dict[str, Any]]) -> dict[str, Any]:
