@@ -227,11 +227,19 @@ class Panel:
     first: npt.NDArray[np.int64]
 
 
-def panels(counts: pl.DataFrame, start: datetime, end: datetime, *, cells: int = PANEL_CELLS) -> Iterator[Panel]:
+def panels(
+    counts: pl.DataFrame,
+    start: datetime,
+    end: datetime,
+    *,
+    groups: pl.DataFrame | None = None,
+    cells: int = PANEL_CELLS,
+) -> Iterator[Panel]:
     """Cut hourly counts into dense panels over [start, end), a block of groups at a time.
 
-    Every group with a row before ``end`` is in exactly one panel; rows outside [start, end) only tell that the group
-    is known. Panels come in the order of the groups' keys, whatever the order of the rows.
+    Every group with a row before ``end`` is in exactly one panel, or every one of ``groups`` (project_id, group_id), if
+    these are given; rows outside [start, end) only tell that the group is known. Panels come in the order of the
+    groups' keys, whatever the order of the rows.
 
     >>> counts = pl.DataFrame({"project_id": [1, 1], "group_id": [7, 7], "count": [2, 3], "hour": [
     ...     datetime(2026, 1, 5, 9, tzinfo=UTC), datetime(2026, 1, 5, 11, tzinfo=UTC)]})
@@ -240,26 +248,25 @@ def panels(counts: pl.DataFrame, start: datetime, end: datetime, *, cells: int =
     [[2, 0, 3, 0]]
     """
     hours = (end - start) // HOUR
-    column = ((pl.col("hour") - start).dt.total_hours()).alias("column")
+    column = (pl.col("hour") - start).dt.total_hours()
     known = counts.lazy().filter(pl.col("hour") < end)
-    groups, rows = pl.collect_all(
-        [
-            known.group_by(KEY).agg(first=column.min()).sort(KEY),
-            known.filter(pl.col("hour") >= start).select(*KEY, column, "count"),
-        ]
-    )
+    first = known.group_by(KEY).agg(first=column.min())
+    if groups is not None:
+        first = groups.lazy().select(KEY).unique().join(first, on=KEY, how="left").fill_null(hours)
+    keys = first.sort(KEY).collect()
+    # group and column in one number: a third of the memory of the rows
     rows = (
-        rows.lazy()
-        .join(groups.lazy().select(*KEY, code=pl.int_range(pl.len())), on=KEY)
-        .select("code", "column", "count")
-        .sort("code")
-        .collect()
+        known.filter(pl.col("hour") >= start)
+        .join(keys.lazy().select(*KEY, code=pl.int_range(pl.len(), dtype=pl.Int64)), on=KEY)
+        .select("count", cell=pl.col("code") * hours + column)
+        .sort("cell")
+        .collect(engine="streaming")
     )
-    code, hour, count = (rows[name].to_numpy() for name in ("code", "column", "count"))
+    cell, count = rows["cell"].to_numpy(), rows["count"].to_numpy()
     block = max(1, cells // max(1, hours))
-    for low in range(0, groups.height, block):
-        part = groups[low : low + block]
-        inside = slice(*np.searchsorted(code, [low, low + part.height]).tolist())
+    for low in range(0, keys.height, block):
+        part = keys[low : low + block]
+        inside = slice(*np.searchsorted(cell, [low * hours, (low + part.height) * hours]).tolist())
         dense = np.zeros((part.height, hours), dtype=np.int64, order="F")
-        dense[code[inside] - low, hour[inside]] = count[inside]
+        dense[cell[inside] // hours - low, cell[inside] % hours] = count[inside]
         yield Panel(part.select(KEY), start, dense, part["first"].to_numpy())

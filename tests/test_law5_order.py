@@ -51,7 +51,7 @@ def test_groups_one_by_one_give_what_all_give_together(counts):
 
 def test_the_size_of_a_panel_changes_nothing(counts, monkeypatch):
     whole = backtest(counts, thresholds=SENSITIVE)
-    monkeypatch.setattr(counts_module.panels, "__kwdefaults__", {"cells": 1000})
+    monkeypatch.setattr(counts_module.panels, "__kwdefaults__", {"groups": None, "cells": 1000})
     assert len(list(panels(counts, MONDAY, AS_OF))) > 1
     assert_frame_equal(backtest(counts, thresholds=SENSITIVE).limits, whole.limits)
 

@@ -496,7 +496,7 @@ def test_splitting_and_shuffling_change_nothing(histories, monkeypatch):
     whole = replay(counts, changes, occurrences=occurrences, types=types)
     # by name the package would give the function of the same name
     module = import_module("issue_analytics.backtest.replay")
-    monkeypatch.setattr(module, "panels", lambda *given: panels(*given, cells=2000))
+    monkeypatch.setattr(module, "panels", lambda *given, **more: panels(*given, **more, cells=2000))
     parts = replay(
         counts.sample(fraction=1, shuffle=True, seed=3).lazy(),
         changes.sample(fraction=1, shuffle=True, seed=4).lazy(),

@@ -36,8 +36,8 @@ _HOUR_US: Final = 3_600_000_000
 _DAY_US: Final = 24 * _HOUR_US
 _NEVER: Final = 2**62
 _FALLBACK: Final = RULES.index("fallback")
-_SCHEDULE_CELLS: Final = 2**22
-"""Limits made ahead at a time, over groups, moments and days: 32 MB."""
+_SCHEDULE_CELLS: Final = 2**20
+"""Limits made ahead at a time, over groups, moments and days: 8 MB."""
 
 
 def code_of(name: str) -> int:
@@ -395,7 +395,8 @@ class _Schedule:
             moments = [at for at in self.refreshes[number : number + self.at_once] if at >= self.earliest]
             low = (moments[0] - clock.panel.start) // HOUR - clock.constants.window_hours
             high = (moments[-1] - clock.panel.start) // HOUR
-            counts = np.asfortranarray(clock.counts[clock.ever, low:high])
+            every = clock.ever.size == clock.state.size  # then a view will do
+            counts = clock.counts[:, low:high] if every else np.asfortranarray(clock.counts[clock.ever, low:high])
             panel = Panel(
                 clock.panel.groups[:0], clock.panel.start + low * HOUR, counts, np.zeros(counts.shape[0], np.int64)
             )

@@ -204,14 +204,11 @@ def replay(
     done = _done(changes, policy)
     born = changes.filter(pl.col("kind") == FIRST_SEEN).group_by(KEY).agg(born=pl.col("at").min())
     groups = _groups(changes, born, types)
-    silent = groups.select(*KEY, hour=pl.lit(since, dtype=_UTC_US), count=pl.lit(0, dtype=pl.Int64))
-    played = counts.join(groups, on=KEY, how="semi")
-    played = pl.concat([played, silent.join(played, on=KEY, how="anti")])
     # where there is no group there is no panel
     parts = {
         "alerts": [pl.DataFrame(schema=_ALERTS)], "states": [pl.DataFrame(schema=_STATES)], "limits": [empty("Limits")]
     }  # fmt: skip
-    for panel in panels(played, since, ends[1]):
+    for panel in panels(counts, since, ends[1], groups=groups):
         about = panel.groups.join(groups, on=KEY, how="left", maintain_order="left").with_row_index("row")
         clock = Clock(
             panel,
