@@ -20,7 +20,7 @@ from issue_analytics.exports.values import text
 
 __all__ = ["csv_batches", "parquet_batches", "parquet_fields", "spooled"]
 
-ROWS: Final = 1_000_000
+ROWS: Final = 2**18
 _SLOW_ROWS: Final = 100_000
 _SLOW_CELLS: Final = 2**22
 """Rows that are read one by one take much memory: so many at a time. Cells that are missing take as much as others."""
