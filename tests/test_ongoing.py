@@ -4,7 +4,9 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
 
+import issue_analytics as ia
 from issue_analytics import frames
 from issue_analytics.errors import FrameError, SettingsError
 from issue_analytics.issues.lifecycle import STATES, check_transition, priority_after
@@ -73,6 +75,24 @@ def test_the_set_operation_equals_a_loop(rows, at, days):
     assert isinstance(lazy, pl.LazyFrame)
     assert lazy.collect().equals(after)
     assert made.collect().equals(changes)
+
+
+def test_a_store_does_the_same(tmp_path):
+    rows = [
+        (state.name, begun, priority, initial, locked, born)
+        for state in STATES
+        for begun in (START, START + 6 * DAY, START + 7 * DAY)
+        for priority, initial, locked in ((75, 25, None), (75, 25, START), (50, 50, None))
+        for born in (START - DAY, begun)
+    ]
+    store = ia.open_store(tmp_path / "issues.db")
+    store.put(frame_of(rows))
+    before = store.list()
+    after, changes = transition_to_ongoing(before, START + 13 * DAY)
+    moved = store.ongoing(START + 13 * DAY)
+    assert moved.height == changes.filter(kind="ongoing").height > 0
+    assert_frame_equal(store.list().drop("version"), after.drop("version"))
+    assert store.ongoing(START + 13 * DAY).is_empty()
 
 
 def test_which_states_pass():
