@@ -103,21 +103,18 @@ def transition_to_ongoing(issues: FrameT, at: datetime, days: int = AFTER_DAYS) 
         priority=pl.when(back).then("initial_priority").otherwise("priority"),
     )
     changed = back & pl.col("initial_priority").ne_missing(pl.col("priority"))
-    kinds = pl.concat_list(pl.lit("ongoing"), pl.when(changed).then(pl.lit("set_priority"))).list.drop_nulls()
-    changes = (
-        issues.select(*KEY, kind=pl.when(due).then(kinds))
-        .filter(pl.col("kind").is_not_null())
-        .sort(KEY)
-        .explode("kind")
-        .select(
+    made = [
+        issues.filter(which).select(
             *KEY,
             at=moment,
-            kind="kind",
+            kind=pl.lit(kind),
             cause=pl.lit(None, dtype=pl.String),
             forecast=pl.lit(None, dtype=pl.Int64),
             source=pl.lit(SOURCE),
         )
-    )
+        for which, kind in ((due, "ongoing"), (changed, "set_priority"))
+    ]
+    changes = pl.concat(made).sort(*KEY, "kind")
     return after, changes
 
 
