@@ -438,6 +438,21 @@ def test_typed_columns_of_discover_are_read_too(tmp_path):
     assert (frame.rows(), rejects.height) == ([(0, 7, AT, 3)], 0)
 
 
+@pytest.mark.parametrize(
+    "kind", [pl.Categorical, pl.Enum(["SHOP-1Z"]), pl.Binary, pl.List(pl.String)], ids=["cat", "enum", "bytes", "list"]
+)
+def test_columns_that_stand_for_each_other_need_not_be_of_one_type(tmp_path, kind):
+    issue = pl.Series([[None], ["SHOP-1Z"]] if kind == pl.List(pl.String) else [None, "SHOP-1Z"]).cast(kind)
+    rows = pl.DataFrame({"issue.id": [7, None], "issue": issue, "timestamp.to_hour()": [AT, AT], "count()": [3, 4]})
+    rows.write_parquet(tmp_path / "counts.parquet")
+    frame, rejects, tally, _ = read(tmp_path / "counts.parquet", "hourly_counts", Options())
+    assert (tally.read, frame["group_id"][0]) == (2, 7)
+    if kind == pl.List(pl.String):
+        assert first_reasons(rejects) == ['issue: not an id: "["SHOP-1Z"]"']
+    else:
+        assert frame["group_id"].to_list() == [7, stable_group_id(0, "SHOP-1Z")]
+
+
 # --- rows of ClickHouse ----------------------------------------------------------------------------------------------
 
 

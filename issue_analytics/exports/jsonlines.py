@@ -19,6 +19,7 @@ import polars as pl
 from issue_analytics.exports.formats import Format, plain, records_in
 from issue_analytics.exports.formats.form import Row
 from issue_analytics.exports.lines import Piece
+from issue_analytics.exports.values import text
 
 __all__ = ["Batch", "Wanted", "parse", "rename"]
 
@@ -168,6 +169,15 @@ def _read_narrow(piece: Piece, schema: Mapping[str, Any], wanted: Wanted) -> pl.
     return frame
 
 
+def _alike(frame: pl.DataFrame, names: Sequence[str]) -> list[pl.Expr]:
+    """Columns one of which may stand for another; as text where they are of types that do not mix."""
+    types = [frame.schema[name] for name in names]
+    if len(set(types)) <= 1:
+        return [pl.col(name) for name in names]
+    common = [kind.is_numeric() or kind in (pl.String, pl.Null) for kind in types]
+    return [pl.col(name) if fine else pl.lit(text(frame[name])) for name, fine in zip(names, common, strict=True)]
+
+
 def rename(frame: pl.DataFrame, wanted: Wanted, kind: str) -> pl.DataFrame:
     """Bring raw columns under our names: by the user's names, else the first alias that has a value."""
     chosen: list[pl.Expr] = [pl.col("row")]
@@ -179,7 +189,7 @@ def rename(frame: pl.DataFrame, wanted: Wanted, kind: str) -> pl.DataFrame:
             if theirs in frame.columns:
                 chosen.append(pl.col(theirs).alias(ours))
             continue
-        there = [pl.col(name) for name in aliases if name in frame.columns]
+        there = _alike(frame, [name for name in aliases if name in frame.columns])
         inner = nested.get(ours)
         if isinstance(event, pl.Struct) and inner in {part.name for part in event.fields}:
             there.append(pl.col("event").struct.field(inner))
