@@ -396,6 +396,14 @@ def test_after_seven_days_issues_are_ongoing_once(store):
     assert store.ongoing(MONDAY + 7 * DAY + HOUR)["group_id"].to_list() == [groups["archived_until_escalating"][1]]
 
 
+def test_no_change_is_dated_before_the_last_one(store):
+    """New since Tuesday, first seen, as it turned out later, a month before."""
+    store.record(occurrence(1, at=MONDAY + DAY))
+    store.record(occurrence(2, at=MONDAY - 30 * DAY))
+    assert store.ongoing(MONDAY).is_empty()
+    assert store.ongoing(MONDAY + 2 * DAY).height == 1
+
+
 def test_users_bring_issues_back(store):
     groups = in_states(store)
     assert store.unresolve(groups["resolved"], who="ada")["state"].item() == "ongoing"

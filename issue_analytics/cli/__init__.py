@@ -1,5 +1,8 @@
 """The command line: parse, call, write; nothing else."""
 
 from issue_analytics.cli.commands import app, main
+from issue_analytics.cli.issues import app as issues
 
 __all__ = ["app", "main"]
+
+app.add_typer(issues, name="issues")

@@ -212,7 +212,7 @@ def _begin(connection: Connection) -> None:
 
 
 def plain_columns(frame: pl.DataFrame) -> pl.DataFrame:
-    """The frame as databases hold it: times as microseconds, lists as JSON, no character that a database refuses."""
+    """The frame as databases hold it: times as microseconds, lists as JSON."""
     made = []
     for name, dtype in frame.schema.items():
         column = pl.col(name)
@@ -222,10 +222,8 @@ def plain_columns(frame: pl.DataFrame) -> pl.DataFrame:
             # the writer of lists is a writer of structs
             text = pl.struct(column.alias("a")).struct.json_encode().str.slice(5).str.head(-1)
             made.append(pl.when(column.is_not_null()).then(text).alias(name))
-        elif dtype == pl.String:
-            made.append(column.str.replace_all("\0", "\N{REPLACEMENT CHARACTER}", literal=True))
         else:
-            made.append(column.cast(pl.Int64))
+            made.append(column if dtype == pl.String else column.cast(pl.Int64))
     return frame.select(made)
 
 

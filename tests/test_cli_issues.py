@@ -1,0 +1,136 @@
+"""The commands on a store, as a user meets them: real processes, both databases."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+import issue_analytics as ia
+from issue_analytics.issues.lifecycle import STATES
+
+COMMAND = Path(sys.executable).with_name("issue-analytics")
+HOSTILE = "red \x1b[31m [bold]title[/bold] \u202e"
+
+
+def run(*arguments, cwd, code=0, answer=""):
+    environment = {**os.environ, "COLUMNS": "80", "XDG_DATA_HOME": str(cwd / "home")}
+    environment.pop("ISSUE_ANALYTICS_CONFIG", None)
+    command = [COMMAND, "issues", *map(str, arguments)]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, input=answer, env=environment)
+    assert done.returncode == code, done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """A dataset of every kind of file that tells of issues."""
+    folder = tmp_path_factory.mktemp("issues")
+    sim = ia.simulate(groups=60, days=21, seed=5)
+    sim.write(folder / "exports")
+    ia.import_export(folder / "exports", folder / "data", progress=False)
+    return folder / "data"
+
+
+def test_a_dataset_becomes_issues_once(place, data, tmp_path):
+    first = json.loads(run("import", data, "--store", place, "--json", cwd=tmp_path).stdout)
+    dataset = ia.open_dataset(data)
+    assert first["issues"] == first["new_issues"] == 60
+    assert first["new_status_changes"] == dataset.status_changes.collect().unique().height
+    again = json.loads(run("import", data, "--store", place, "--json", cwd=tmp_path).stdout)
+    assert (again["new_issues"], again["new_status_changes"]) == (0, 0)
+    store = ia.open_store(place)
+    assert store.occurrences().height == dataset.occurrences.collect().height
+    # the states are those that the export told last, or what events after a resolution made of it
+    history = store.history().filter(pl.col("kind").is_in([state.name for state in STATES]))
+    last = history.sort("at", "version").group_by("project_id", "group_id").last()
+    both = store.list().join(last, on=["project_id", "group_id"])
+    assert both.height == 60
+    assert (both["state"] == both["kind"]).all()
+    text = run("list", "--store", place, cwd=tmp_path).stdout
+    assert "1 to 20 of 60 issues" in text
+    assert all(len(line) <= 80 for line in text.splitlines()[:-1])
+
+
+def test_an_issue_from_its_making_to_its_deletion(tmp_path):
+    place = tmp_path / "a.db"
+
+    def issues(*arguments, **options):
+        return run(*arguments, "--store", place, cwd=tmp_path, **options)
+
+    issues("create", "1:7", "--title", HOSTILE, "--first-seen", "2026-01-05", "--priority", 25)
+    assert "1:7: archived_until_escalating" in issues("archive", "7", "--who", "ada", "--at", "2026-01-06").stdout
+    assert "nothing to change" in issues("archive", "1:7").stdout
+    assert "priority 50" in issues("escalate", "1:7", "--forecast", 46, "--at", "2026-01-07T09:30Z").stdout
+    issues("label", "7", "2026-01-07T09:30:00Z", "noise", "--who", "ada")
+    issues("label", "1:7", "2026-01-07T09:00Z", "escalated", "--note", HOSTILE, "--who", "bob")
+    text = issues("show", "1:7").stdout
+    assert "escalating since 2026-01-07 09:30 UTC" in text
+    assert "\x1b" not in text
+    assert "[bold]" in text
+    assert "46" in text
+    assert "bob" in text
+    assert all(len(line) <= 80 for line in text.splitlines())
+    found = json.loads(issues("show", "1:7", "--json").stdout)
+    assert [row["kind"] for row in found["history"]] == ["new", "archived_until_escalating", "escalating"]
+    assert found["history"][1]["who"] == "ada"
+    assert [row["verdict"] for row in found["labels"]] == ["noise", "escalated"]
+    assert "1 label in" in issues("labels").stdout
+    assert len(json.loads(issues("labels", "1:7", "--all", "--json").stdout)["labels"]) == 2
+    assert "1 issue changed" in issues("ongoing", "--at", "2026-01-20").stdout
+    assert "nothing to change" in issues("ongoing", "--at", "2026-01-20").stdout
+    assert "1:7: resolved" in issues("resolve", "1:7").stdout
+    assert "1:7: ongoing" in issues("ongoing", "1:7").stdout
+    assert json.loads(issues("list", "--state", "unresolved", "--text", "red", "--json").stdout)["total"] == 1
+    issues("archive", "1:7", "--until", "condition", "--count", 10, "--window", 60, "--expires", "2026-12-01")
+    assert "count 10" in issues("show", "1:7").stdout
+    assert issues("delete", "1:7", answer="n\n", code=1)
+    assert "1 issue deleted" in issues("delete", "1:7", answer="y\n").stdout
+    assert "0 issues in" in issues("list").stdout
+
+
+def test_mistakes_are_told_in_a_line(tmp_path):
+    place = tmp_path / "a.db"
+    run("create", "1:7", "--store", place, cwd=tmp_path)
+    run("create", "2:7", "--store", place, cwd=tmp_path)
+    for arguments, code, words in [
+        (("show", "7"), 3, "group 7 is in several projects: 1:7, 2:7"),
+        (("show", "8"), 3, "no issue of group 8"),
+        (("show", "1:8"), 3, "no issue 1:8"),
+        (("show", "seven"), 2, "write PROJECT:GROUP"),
+        (("create", "7"), 2, "is named PROJECT:GROUP"),
+        (("create", "1:7"), 3, "1:7 is there already"),
+        (("create", "1:9", "--priority", 60), 3, "priority: 60"),
+        (("create", f"1:{10**19 - 1}"), 3, "too large"),
+        (("escalate", "1:7"), 3, "new -> escalating: not by escalation, only by velocity, platform"),
+        (("archive", "1:7", "--count", 3), 2, "waits for none"),
+        (("archive", "1:7", "--until", "condition"), 2, "name at least one"),
+        (("list", "--state", "gone"), 2, "known are unresolved"),
+        (("label", "1:7", "yesterday", "noise"), 2, "does not match"),
+    ]:
+        done = run(*arguments, "--store", place, cwd=tmp_path, code=code)
+        assert words in " ".join(done.stderr.replace("│", " ").split())
+    assert "no store" in run("list", "--store", "typo.db", cwd=tmp_path, code=3).stderr
+    assert not (tmp_path / "typo.db").exists()
+    assert "no store" in run("list", cwd=tmp_path, code=3).stderr
+    assert "names no store" in run("list", "--organization", "acme", cwd=tmp_path, code=2).stderr
+    assert "leave out" in run("list", "--store", place, "--region", "us", cwd=tmp_path, code=2).stderr
+
+
+def test_the_store_of_an_organization_is_found_in_the_configuration(tmp_path):
+    (tmp_path / "issue_analytics.toml").write_text(
+        '[stores]\na = "a.db"\n[organizations]\nacme = "a"\n[regions]\nus = "a"'
+    )
+    run("create", "1:7", "--organization", "acme", cwd=tmp_path)
+    assert "1:7" in run("list", "--region", "us", cwd=tmp_path).stdout
+    assert (tmp_path / "a.db").exists()
+
+
+def test_without_anything_named_there_is_a_store_of_ones_own(tmp_path):
+    run("label", "1:7", "2026-01-07", "noise", cwd=tmp_path)
+    assert "1 label in" in run("labels", cwd=tmp_path).stdout
+    assert (tmp_path / "home" / "issue-analytics" / "issues.db").exists()
