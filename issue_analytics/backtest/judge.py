@@ -6,6 +6,7 @@ import polars as pl
 
 from issue_analytics.backtest.matching import match, windows_of
 from issue_analytics.backtest.policy import EVERY_HOUR, Matching, Policy
+from issue_analytics.backtest.replay import replay
 from issue_analytics.backtest.result import BacktestResult
 from issue_analytics.backtest.spans import Silence, clip, inside, observed, whole_hours
 from issue_analytics.backtest.tally import tally
@@ -32,6 +33,9 @@ def backtest(
     matching: Matching | None = None,
     first_seen: pl.DataFrame | pl.LazyFrame | None = None,
     leave_out: pl.DataFrame | pl.LazyFrame | None = None,
+    status_changes: pl.DataFrame | pl.LazyFrame | None = None,
+    occurrences: pl.DataFrame | pl.LazyFrame | None = None,
+    types: pl.DataFrame | pl.LazyFrame | None = None,
     constants: FormulaConstants = PUBLISHED,
 ) -> BacktestResult:
     """Judge one setting on a history: make the limits as they would have been made, and compare.
@@ -39,6 +43,10 @@ def backtest(
     Limits are made on the policy's schedule, each from the 168 hours before it and from nothing later. Every exposed
     hour is compared with the limit in force; the first refresh that has 168 hours of data behind it opens the judging,
     so that no limit is made from a history that was cut off.
+
+    Under a policy with a lifecycle (``PRODUCTION``) the tracker's rules are replayed instead, and decide who is exposed
+    when: an issue that came back is not exposed until it is archived again, so that an escalation that the setting
+    foresaw by days is not judged. See :func:`~issue_analytics.backtest.replay.replay`.
 
     Args:
         counts: contract ``HourlyCounts``.
@@ -51,12 +59,15 @@ def backtest(
             each group was observed in the hours that have a row only. Limits know no such difference: in a window, an
             hour without a row is silent, so that a gap in the recording makes limits too low after it.
         thresholds: the five thresholds.
-        policy: when limits are refreshed.
+        policy: when limits are refreshed, and who is checked.
         buckets: as in :func:`~issue_analytics.forecast.forecast`.
         matching: when an alert and an escalation are about the same thing; default ``Matching()``.
         first_seen: group_id, first_seen; only used when dense.
         leave_out: project_id, group_id: groups that are not judged at all, such as ``dataset.altered_groups``, whose
             counts were changed after the fact by merges. The result says which of them had counts.
+        status_changes: contract ``StatusChanges``; needed for a policy with a lifecycle, and used for no other.
+        occurrences: contract ``Occurrences``; as in ``replay``.
+        types: project_id, group_id, type; as in ``replay``.
         constants: the constants of the formula.
 
     Returns:
@@ -97,26 +108,48 @@ def backtest(
             f"HourlyCounts: {length / HOUR:.0f} hours are too few to judge any: limits look back "
             f"{constants.window_hours} hours, and the next refresh ({policy.schedule}) must lie in the data."
         )
-    if exposure is None:
-        spans = observed(counts, silence, policy, window, ends)
-    else:
-        spans = check(_eager(exposure), "Exposure").select(*KEY, "start", "end")
-    spans = whole_hours(clip(spans, first[0], ends[1]))
-    judged = spans.select(KEY).unique()
     counts = counts.select(*KEY, "hour", "count")
-    history = counts.join(judged, on=KEY, how="semi")
-
-    limits = forecast_schedule(
-        history,
-        policy.moments(first[0], ends[1]),
-        thresholds=thresholds,
-        buckets=buckets,
-        days=policy.days,
-        first_seen=first_seen,
-        constants=constants,
-    )
+    if policy.lifecycle:
+        if status_changes is None or exposure is not None:
+            raise SettingsError(
+                f"policy: {policy.name!r} replays the lifecycle: give status_changes=, and no exposure=, which the "
+                "replay finds itself."
+            )
+        played = replay(
+            counts,
+            status_changes,
+            occurrences=occurrences,
+            thresholds=thresholds,
+            policy=policy,
+            buckets=buckets,
+            types=types,
+            leave_out=leave_out,
+            constants=constants,
+        )
+        spans, limits = whole_hours(clip(played.exposure, first[0], ends[1])), played.limits
+        history = counts.join(spans.select(KEY).unique(), on=KEY, how="semi")
+        # brought back twice in an hour is one crossing
+        crossings = (
+            played.alerts.select(empty("Alerts").columns).unique([*KEY, "hour"], keep="first").sort(*KEY, "hour")
+        )
+    else:
+        if exposure is None:
+            spans = observed(counts, silence, policy, window, ends)
+        else:
+            spans = check(_eager(exposure), "Exposure").select(*KEY, "start", "end")
+        spans = whole_hours(clip(spans, first[0], ends[1]))
+        history = counts.join(spans.select(KEY).unique(), on=KEY, how="semi")
+        limits = forecast_schedule(
+            history,
+            policy.moments(first[0], ends[1]),
+            thresholds=thresholds,
+            buckets=buckets,
+            days=policy.days,
+            first_seen=first_seen,
+            constants=constants,
+        )
+        crossings = detect(inside(history, spans), limits, crossings="all")
     watched = inside(history, spans)
-    crossings = detect(watched, limits, crossings="all")
     windows = windows_of(escalations, spans, matching)
     alerts, matches = match(crossings, windows, spans, watched, limits, matching)
     groups = tally(history, watched, spans, limits, alerts, matches, windows)

@@ -8,7 +8,7 @@ import polars as pl
 from issue_analytics.frames import KEY, FrameT, require
 from issue_analytics.issues.lifecycle import STATES, TRANSITIONS
 
-__all__ = ["STATUS_KINDS", "label_escalations"]
+__all__ = ["CUT", "STATUS_KINDS", "label_escalations", "recorded_states"]
 
 _STATES: Final = tuple(state.name for state in STATES)
 
@@ -25,7 +25,7 @@ _UNKNOWN_STATUS: Final = "^status_[0-9]+$"
 SNAPSHOTS: Final = "group_attributes"
 """The source of rows that tell a state, whether it changed or not."""
 
-_CUT: Final = "history_truncated"
+CUT: Final = "history_truncated"
 """The kind of a row that says since when a group's activities are whole."""
 
 _PROVENANCE: Final = {"forecast": "algorithm", "velocity": "velocity", "condition": "condition", "platform": "platform"}
@@ -86,11 +86,11 @@ def label_escalations(status_changes: FrameT) -> tuple[FrameT, FrameT]:
     (['algorithm'], datetime.datetime(2026, 1, 8, 16, 5, 0, 1, tzinfo=zoneinfo.ZoneInfo(key='UTC')))
     """
     changes = require(status_changes, "StatusChanges")
-    states = _states(changes)
+    states = recorded_states(changes)
     escalations = (
         states.filter(pl.col("kind") == "escalating", (pl.col("cause") != "duration").fill_null(value=True))
         # the first snapshot of what is known tells a state
-        .filter(~(pl.col("snapshot") & (pl.col("before").is_null() | (pl.col("before") == _CUT))))
+        .filter(~(pl.col("snapshot") & (pl.col("before").is_null() | (pl.col("before") == CUT))))
         .select(
             *KEY,
             escalated_at="at",
@@ -106,14 +106,18 @@ def label_escalations(status_changes: FrameT) -> tuple[FrameT, FrameT]:
     return escalations, _exposure(states, changes)
 
 
-def _states(changes: FrameT) -> FrameT:
-    """What is known of each group's states, in order; ``before`` is the state it left, null where none is known."""
+def recorded_states(changes: FrameT) -> FrameT:
+    """What is known of each group's states, in order; ``before`` is the state it left, null where none is known.
+
+    Nothing stands before the cut of a history; legacy records are read as what they mean, and snapshots that tell no
+    change are left out.
+    """
     kind, snapshot = pl.col("kind"), pl.col("source") == SNAPSHOTS
     legacy = (kind == "unresolved") & pl.col("forecast").is_not_null()
-    cut = pl.col("at").filter(kind == _CUT).min().over(KEY)
+    cut = pl.col("at").filter(kind == CUT).min().over(KEY)
     counts = kind.is_in(_COUNTS_CHANGED)
     return (
-        changes.filter(kind.is_in([*STATUS_KINDS, _CUT]) | kind.str.contains(_UNKNOWN_STATUS))
+        changes.filter(kind.is_in([*STATUS_KINDS, CUT]) | kind.str.contains(_UNKNOWN_STATUS))
         .filter((pl.col("at") >= cut).fill_null(value=True))
         .with_columns(
             kind=pl.when(legacy).then(pl.lit("escalating")).otherwise(kind),
@@ -126,7 +130,7 @@ def _states(changes: FrameT) -> FrameT:
             snapshot=snapshot,
         )
         # at one instant an archiving comes last: what it ended is over; a snapshot shows what an activity did
-        .sort(*KEY, "at", kind != _CUT, kind == "archived_until_escalating", "snapshot")
+        .sort(*KEY, "at", kind != CUT, kind == "archived_until_escalating", "snapshot")
         .with_columns(before=pl.when(~counts).then("kind").forward_fill().shift(1).over(KEY))
         .filter(~(pl.col("snapshot") & (kind == pl.col("before")).fill_null(value=False)))
     )
@@ -140,7 +144,7 @@ def _exposure(states: FrameT, changes: FrameT) -> FrameT:
     return (
         states.join(born, on=KEY, how="left", maintain_order="left")
         .with_columns(pl.col("at", "kind").shift(-1).over(KEY).name.prefix("next_"))
-        .filter(pl.col("kind") == "archived_until_escalating", (following != _CUT).fill_null(value=True))
+        .filter(pl.col("kind") == "archived_until_escalating", (following != CUT).fill_null(value=True))
         # the instant of an escalation was still exposed, or it could not have happened
         .with_columns(end=pl.col("next_at") + pl.when(following == "escalating").then(_INSTANT).otherwise(_NONE))
         .select(*KEY, start=pl.max_horizontal("at", "matured"), end="end")

@@ -99,7 +99,8 @@ class Policy:
         >>> Policy(every="7d", offset="19h").schedule
         'every 7d, offset 19h'
         """
-        return f"every {self.every}" + (f", offset {self.offset}" if _duration("offset", self.offset) else "")
+        archived = "on archive and " if self.lifecycle and self.refresh_on_archive else ""
+        return f"{archived}every {self.every}" + (f", offset {self.offset}" if _duration("offset", self.offset) else "")
 
     @property
     def days(self) -> int:

@@ -9,8 +9,9 @@ import numpy as np
 import polars as pl
 
 from issue_analytics.backtest.clock import NAMES, UNKNOWN, WAKE, Actions, Clock, code_of
-from issue_analytics.backtest.labels import SNAPSHOTS, label_escalations
+from issue_analytics.backtest.labels import CUT, label_escalations, recorded_states
 from issue_analytics.backtest.policy import PRODUCTION, Policy
+from issue_analytics.backtest.velocity import velocity_escalations
 from issue_analytics.counts import HOUR, Panel, panels, span, whole_hour
 from issue_analytics.errors import FrameError, SettingsError
 from issue_analytics.forecast import check_buckets
@@ -27,7 +28,7 @@ NOT_SIMULATED: Final = (
     "every occurrence is there when it happened: late ones are counted in their hour, but not checked late",
     "tasks run on time: refreshes on the hour, issues become ongoing to the second",
     "limits are made from whole hours: the tracker's window also has the hour that is running, and cuts the first",
-    "merges, unmerges and deletions move no counts: leave such groups out",
+    "merges, unmerges and deletions move no counts: the state of such a group is unknown until it is archived again",
     "a limit that is made because none was stored holds from the next hour on, not some seconds later",
 )
 """What the replay leaves out, in words fit for a report."""
@@ -60,10 +61,10 @@ class Replay:
         alerts: contract ``Alerts``, one row each time the replay brought a group back, with ``at`` (the occurrence that
             did it; null where only the hour is known) and ``as_of`` (when the limit was made).
         states: one row is a group and a span in which its state stayed the same: project_id, group_id, state (a state
-            of the lifecycle, ``unknown`` before anything is known, or ``unresolved`` or ``ignored``, where an old
-            record does not say more), start, end (null: to the end of the counts), and by (``record``; ``replay``: it
-            escalated, or was archived again by rule; ``clock``: it became ongoing). Changes before the counts begin
-            are there too.
+            of the lifecycle; ``unresolved`` or ``ignored`` where an old record does not say more; ``unknown`` after a
+            merge or where a history was cut off), start, end (null: to the end of the counts), and by (``record``;
+            ``replay``: it escalated, or was archived again by rule; ``clock``: it became ongoing). Changes before the
+            counts begin are there too.
         exposure: contract ``Exposure``: when each group was checked.
         limits: contract ``Limits``: the limit in force of every checked group, per day and whenever it changed.
         burden: one row is a project and a day (UTC): project_id, date, alerts, groups_checked.
@@ -203,6 +204,8 @@ def replay(
 
     done = _done(changes, policy)
     born = changes.filter(pl.col("kind") == FIRST_SEEN).group_by(KEY).agg(born=pl.col("at").min())
+    if policy.velocity:
+        done = pl.concat([done, _loud(counts, occurrences, changes, born, types, since)])
     groups = _groups(changes, born, types)
     # where there is no group there is no panel
     parts = {
@@ -247,47 +250,86 @@ def replay(
 
 
 def _done(changes: pl.DataFrame, policy: Policy) -> pl.DataFrame:
-    """What the record says was done to groups, without what the forecast and the clock did: key, at, target, only."""
+    """What the record says was done to groups, without what the forecast and the clock did.
+
+    Key, at, target, only, recorded, in the order of time.
+    """
+    kind, before = pl.col("kind"), pl.col("before")
     escalations, _ = label_escalations(changes)
     by_forecast = escalations.filter(pl.col("provenance") == "algorithm").select(
         *KEY, pl.col("escalated_at").alias("at"), kind=pl.lit("escalating"), by_forecast=True
     )
-    snapshot = pl.col("source") == SNAPSHOTS
-    kind = pl.col("kind")
+    births = changes.filter(kind == FIRST_SEEN).select(*KEY, "at", kind=pl.lit("new"), cause=pl.lit(None, pl.String))
     table = pl.DataFrame(_targets(), orient="row", schema=["kind", "cause", "target", "only"])
-    return (
-        changes.with_columns(pl.when(kind == FIRST_SEEN).then(pl.lit("new")).otherwise(kind).alias("kind"))
-        .filter(kind.is_in(table["kind"].unique().to_list()))
-        .sort(*KEY, "at", kind == "archived_until_escalating", snapshot)
-        .with_columns(before=kind.shift(1).over(KEY))
-        .filter(~(snapshot & (kind == pl.col("before")).fill_null(value=False)))
+    rows = (
+        recorded_states(changes)
+        .join(births.group_by(KEY).agg(born=pl.col("at").min()), on=KEY, how="left", maintain_order="left")
+        .with_columns(before=before.fill_null(pl.when(pl.col("born") <= pl.col("at")).then(pl.lit("new"))))
+        # a later cut: whether it was still archived between the two exports is not known
+        .with_columns(
+            kind=pl.when((kind.shift(-1).over(KEY) == CUT).fill_null(value=False)).then(pl.lit(CUT)).otherwise(kind)
+        )
         # the clock makes these itself
-        .filter(~((kind == "ongoing") & pl.col("before").is_in(_UNSETTLED).fill_null(value=False)))
+        .filter(~((kind == "ongoing") & before.is_in(_UNSETTLED).fill_null(value=False)))
         .join(by_forecast, on=[*KEY, "at", "kind"], how="left", maintain_order="left")
         .filter(pl.col("by_forecast").is_null())
         .filter(~((pl.col("cause") == "velocity").fill_null(value=False) & pl.lit(policy.velocity)))
         .with_columns(cause=pl.when(kind == "escalating").then(pl.col("cause").fill_null("platform")))
-        .join(table, on=["kind", "cause"], how="left", nulls_equal=True, maintain_order="left")
-        .select(*KEY, "at", "target", "only")
     )
+    return (
+        # a birth comes before what is done at the same time
+        pl.concat([births, rows.select(births.columns)])
+        .join(table, on=["kind", "cause"], how="left", nulls_equal=True, maintain_order="left")
+        # of merged groups, of numbers nobody knows, and after a cut, no state is known
+        .with_columns(target=pl.col("target").fill_null(UNKNOWN), only=pl.col("only").fill_null(_ANY))
+        .sort(*KEY, "at", maintain_order=True)
+        .select(*KEY, "at", "target", "only", recorded=pl.lit(value=True))
+    )
+
+
+def _loud(
+    counts: pl.DataFrame,
+    occurrences: pl.DataFrame | pl.LazyFrame | None,
+    changes: pl.DataFrame,
+    born: pl.DataFrame,
+    types: pl.DataFrame | pl.LazyFrame | None,
+    since: datetime,
+) -> pl.DataFrame:
+    """What the rule for new issues does to groups; by the hour at its end."""
+    ages = born.rename({"born": "first_seen"})
+    if types is not None:
+        kinds = _has("types", types.lazy(), *KEY, "type").group_by(KEY).agg(pl.col("type").min()).collect()
+        ages = ages.join(kinds, on=KEY, how="left")
+    others = changes.filter((pl.col("cause") != "velocity").fill_null(value=True))
+    events = counts if occurrences is None else occurrences
+    found = velocity_escalations(events, ages, status_changes=others, start=since)
+    at = pl.col("escalated_at")
+    return found.select(
+        *KEY,
+        at=at if occurrences is not None else at.dt.truncate("1h") + HOUR,
+        target=pl.lit(code_of("escalating"), dtype=pl.Int64),
+        only=pl.lit(_only("escalating", "velocity"), dtype=pl.Int64),
+        recorded=pl.lit(value=False),
+    )
+
+
+def _only(after: str, by: str) -> int:
+    """Bits of the states from which ``by`` leads to ``after``; nothing is ruled out from an unknown one."""
+    can = [state.name for state in STATES if by in makers(state.name, after)]
+    return sum(1 << code_of(name) for name in ("unknown", *can))
 
 
 def _targets() -> list[tuple[str, str | None, int, int]]:
     """Kind and cause of a recorded change, the state it leads to, and bits of the states in which it does."""
-
-    def only(after: str, by: str) -> int:
-        can = [state.name for state in STATES if by in makers(state.name, after)]
-        return sum(1 << code_of(name) for name in ("unknown", *can))
-
     rows: list[tuple[str, str | None, int, int]] = [
         (name, None, code_of(name), _ANY) for name in NAMES if name not in ("unknown", "escalating", "regressed", "new")
     ]
     rows += [("deleted", None, code_of("pending_deletion"), _ANY), ("new", None, code_of("new"), 1 << UNKNOWN)]
-    rows.append(("regressed", None, code_of("regressed"), only("regressed", "regression")))
+    rows.append(("regressed", None, code_of("regressed"), _only("regressed", "regression")))
     escalating = code_of("escalating")
-    rows += [("escalating", by, escalating, only("escalating", by)) for by in ("velocity", "condition", "platform")]
+    rows += [("escalating", by, escalating, _only("escalating", by)) for by in ("velocity", "condition", "platform")]
     # a time that was over: before 2024 the tracker itself called that escalating
-    rows.append(("escalating", "duration", escalating, only("escalating", "condition")))
+    rows.append(("escalating", "duration", escalating, _only("escalating", "condition")))
     return rows
 
 
@@ -310,7 +352,9 @@ def _escalates(number: int) -> bool:
 def _actions(about: pl.DataFrame, done: pl.DataFrame, policy: Policy, panel: Panel, ends: datetime) -> Actions:
     """What is done to the groups of a panel, in the order of time."""
     rows = about.select(*KEY, group=pl.col("row").cast(pl.Int64))
-    recorded = done.join(rows, on=KEY).select("group", "at", "target", "only", effect=pl.col("at") + _INSTANT)
+    recorded = done.join(rows, on=KEY).select(
+        "group", "at", "target", "only", "recorded", effect=pl.col("at") + _INSTANT
+    )
     born = about.select(pl.col("row").cast(pl.Int64).alias("group"), at="born")
     # the checks stop when a group is born, in its first occurrence already, and begin when it is old enough
     wakes = pl.concat([born, born.with_columns(pl.col("at") + timedelta(hours=policy.min_age_hours))])
@@ -322,8 +366,8 @@ def _actions(about: pl.DataFrame, done: pl.DataFrame, policy: Policy, panel: Pan
     )
     actions = pl.concat(
         [
-            recorded.with_columns(recorded=True),
-            wakes.select(*recorded.columns, "recorded"),
+            recorded,
+            wakes.select(recorded.columns),
         ]
     ).sort("at", maintain_order=True)
     stamps = (actions[name].dt.epoch("us").to_numpy() for name in ("at", "effect"))
