@@ -129,10 +129,12 @@ def test_who_changes_an_issue_must_have_seen_it_as_it_is(store):
     assert store.update(1, 7, version=2, priority=75) == done
     unlocked = store.update(1, 7, version=2, priority_locked_at=None)
     assert unlocked == replace(done, priority_locked_at=None, version=3)
+    both = store.update(1, 7, version=3, priority=25, priority_locked_at=None)
+    assert (both.priority, both.priority_locked_at, both.version) == (25, None, 4)
     with pytest.raises(ia.SettingsError, match="state cannot be set"):
-        store.update(1, 7, version=3, state="resolved")
+        store.update(1, 7, version=4, state="resolved")
     with pytest.raises(ia.FrameError, match="priority: 60 is none of 25, 50, 75"):
-        store.update(1, 7, version=3, priority=60)
+        store.update(1, 7, version=4, priority=60)
     with pytest.raises(ia.FrameError, match="no issue 1:8"):
         store.update(1, 8, version=1, title="x")
 
@@ -667,6 +669,19 @@ def test_a_store_of_version_1_is_brought_up_to_date(place):
     store.move((1, 7), "ongoing", by="user", note="seen", who="ada")
     assert store.history((1, 7))["note"].to_list() == [None, None, None, "seen"]
     assert Database(place).read(version_of) == len(STEPS)
+
+
+def test_a_migration_that_fails_leaves_the_store_as_it_was(store, place, monkeypatch):
+    store.create(1, 7)
+    broken = (*STEPS, ("CREATE TABLE extra (a BIGINT)", "UPDATE issues SET title = 'lost'", "DROP TABLE nowhere"))
+    for module in ("migrations", "database"):
+        monkeypatch.setattr(f"issue_analytics.issues.store.{module}.STEPS", broken)
+    with pytest.raises((ia.DatasetError, sa.exc.DBAPIError), match="nowhere"):
+        ia.open_store(place)
+    monkeypatch.undo()
+    assert ia.open_store(place).get(1, 7).title is None
+    tables = Database(place).read(lambda connection: sa.inspect(connection).get_table_names())
+    assert "extra" not in tables
 
 
 def test_the_tables_are_those_that_the_migrations_make(store, place):

@@ -1,19 +1,24 @@
 """What must hold of a store whatever happens: several processes at once, and any sequence of calls."""
 
 import itertools
+import sqlite3
 import subprocess
 import sys
 import textwrap
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import polars as pl
 import pytest
+import sqlalchemy as sa
 from histories import HOUR, MONDAY, UTC_US
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import issue_analytics as ia
 from issue_analytics.issues.lifecycle import MAKERS, STATES, makers, priority_after
+from issue_analytics.issues.store.database import Database
 
 NAMES = [state.name for state in STATES]
 DAY = timedelta(days=1)
@@ -90,7 +95,7 @@ def test_processes_that_write_at_once_lose_nothing(place):
 
 
 def test_a_call_that_fails_in_the_middle_changes_nothing(place, monkeypatch):
-    from issue_analytics.issues.store import writing
+    from issue_analytics.issues.store import taking, writing
 
     store = ia.open_store(place)
     store.put(pl.DataFrame({"project_id": [1, 1], "group_id": [1, 2]}))
@@ -99,7 +104,8 @@ def test_a_call_that_fails_in_the_middle_changes_nothing(place, monkeypatch):
     def power_cut(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(writing, "_log", power_cut)
+    monkeypatch.setattr(writing, "log", power_cut)
+    monkeypatch.setattr(taking, "log", power_cut)
     for change in (lambda: store.resolve([(1, 1), (1, 2)]), lambda: store.create(1, 3), lambda: store.ongoing(days=0)):
         with pytest.raises(KeyboardInterrupt):
             change()
@@ -107,6 +113,45 @@ def test_a_call_that_fails_in_the_middle_changes_nothing(place, monkeypatch):
     assert store.list().equals(before[0])
     assert store.history().equals(before[1])
     assert store.resolve([(1, 1), (1, 2)]).height == 2
+
+
+@pytest.mark.parametrize("new_place", ["postgresql"], indirect=True)  # a file has one writer
+def test_two_who_wait_for_each_other_both_get_through(new_place):
+    """A real deadlock: the server ends one of the two, and what that one did is done again."""
+    place = new_place()
+    store = ia.open_store(place)
+    store.put(pl.DataFrame({"project_id": [1, 1], "group_id": [1, 2]}))
+    met, tries = threading.Barrier(2), []
+
+    def count_up(order):
+        def work(connection):
+            tries.append(order)
+            for number, group in enumerate(order):
+                statement = "UPDATE issues SET times_seen = times_seen + 1 WHERE group_id = :group"
+                connection.execute(sa.text(statement), {"group": group})
+                if number == 0 and len(tries) <= 2:
+                    met.wait(30)
+
+        Database(place).write(work)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(count_up, [(1, 2), (2, 1)]))
+    assert len(tries) == 3
+    assert store.list()["times_seen"].to_list() == [2, 2]
+
+
+def test_a_writer_that_stays_too_long_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr("issue_analytics.issues.store.database._PATIENCE", 0.2)
+    store = ia.open_store(tmp_path / "a.db")
+    store.create(1, 7)
+    other = sqlite3.connect(tmp_path / "a.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(ia.DatasetError, match=r"a\.db: database is locked"):
+        store.resolve((1, 7))
+    assert store.get(1, 7).state == "new"  # who only reads need not wait
+    other.execute("ROLLBACK")
+    other.close()
+    assert store.resolve((1, 7)).height == 1
 
 
 # ---- any sequence of calls, against a dictionary ----

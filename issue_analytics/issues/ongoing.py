@@ -1,6 +1,6 @@
 """Back to normal: what has been new, regressed or escalating for a week is ongoing, as a set operation on frames.
 
-The same rule works on the rows of a store in ``IssueStore.ongoing``, in one SQL statement.
+The same rule works on the rows of a store in ``Store.ongoing``, in one SQL statement.
 """
 
 from datetime import UTC, datetime, timedelta

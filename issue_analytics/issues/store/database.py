@@ -198,7 +198,6 @@ def _prepare(connection: sqlite3.Connection, _: object) -> None:
                 if "locked" not in str(error) or time.monotonic() > until:
                     raise
                 time.sleep(0.01)
-    cursor.execute("PRAGMA synchronous = NORMAL")
     cursor.close()
 
 

@@ -12,6 +12,7 @@ import polars as pl
 from issue_analytics.errors import FrameError, SettingsError
 from issue_analytics.frames import check, empty
 from issue_analytics.issues.lifecycle import ARCHIVED_STATES, Priority
+from issue_analytics.issues.ongoing import AFTER_DAYS
 from issue_analytics.issues.payload import Problems, as_whole, refuse, shown
 from issue_analytics.issues.records import IssueOccurrence
 from issue_analytics.issues.store.columns import GIVEN, UTC_US
@@ -312,10 +313,10 @@ class Store:
             values["priority_locked_at"] = moment(locked, "priority_locked_at")
         key = keys_of((project_id, group_id)).row(0)
         checked, who, when = _checked(values), text_of(who, "who"), moment(at)
-        self._database.write(
+        edited = self._database.write(
             lambda connection: writing.edit(connection, key, version, checked, who=who, at=when, now=now())
         )
-        return self._there(project_id, group_id)
+        return _issue(edited.row(0, named=True))
 
     def delete(self, groups: Groups, *, who: str | None = None) -> int:
         """Delete issues with their occurrences and forecasts; how many there were.
@@ -344,11 +345,11 @@ class Store:
         return self._put(issues, who=who, new=False)
 
     def _put(self, issues: pl.DataFrame | pl.LazyFrame, *, who: str | None, new: bool) -> int:
-        from issue_analytics.issues.store import writing
+        from issue_analytics.issues.store import taking
 
         given, who = given_issues(issues), text_of(who, "who")
         return self._database.write(
-            lambda connection: writing.put(connection, given, who=who, now=now(), new=new).height
+            lambda connection: taking.put(connection, given, who=who, now=now(), new=new).height
         )
 
     def _there(self, project_id: int, group_id: int) -> Issue:
@@ -374,10 +375,10 @@ class Store:
         Raises:
             FrameError: the frame breaks its contract.
         """
-        from issue_analytics.issues.store import writing
+        from issue_analytics.issues.store import taking
 
         seen = seen_of(occurrences)
-        return self._database.write(lambda connection: writing.record(connection, seen))
+        return self._database.write(lambda connection: taking.record(connection, seen))
 
     def load(self, status_changes: pl.DataFrame | pl.LazyFrame) -> int:
         """Take changes that a tracker recorded into the history, each once; how many were new.
@@ -388,11 +389,11 @@ class Store:
         Args:
             status_changes: contract ``StatusChanges``.
         """
-        from issue_analytics.issues.store import writing
+        from issue_analytics.issues.store import taking
 
         frame = status_changes.collect() if isinstance(status_changes, pl.LazyFrame) else status_changes
         recorded = cleaned(check(frame, "StatusChanges").select(empty("StatusChanges").columns))
-        return self._database.write(lambda connection: writing.load(connection, recorded).height)
+        return self._database.write(lambda connection: taking.load(connection, recorded).height)
 
     def archive(
         self,
@@ -483,7 +484,7 @@ class Store:
         """
         return self._move(groups, state, by=by, who=who, at=at, note=text_of(note, "note"))
 
-    def ongoing(self, at: datetime | None = None, *, days: int = 7, who: str | None = None) -> pl.DataFrame:
+    def ongoing(self, at: datetime | None = None, *, days: int = AFTER_DAYS, who: str | None = None) -> pl.DataFrame:
         """Bring what has been new, regressed or escalating for so many days to ongoing.
 
         In one statement, conditional on the state: only issues that are still in such a state when it reaches them are
