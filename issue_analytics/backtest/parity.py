@@ -402,18 +402,43 @@ class _Study:
 
     def _in_force(self, rows: pl.DataFrame, policy: Policy) -> pl.DataFrame:
         """Put ``made`` and ``stored`` beside escalations: when the forecast in force was made; null, False if none."""
+        # at the end of every spell, whatever ended it: what was made in one may still be in force in the next
+        ends = self.spells.filter(pl.col("until").is_not_null()).select(*KEY, "since", at="until")
+        ends = ends.unique([*KEY, "at"]).sort(*KEY, "at").with_row_index("row")
+        newest = self._makings(ends, policy).group_by("row").agg(pl.col("made").max())
         holds = timedelta(days=policy.hold_days)
-        newest = self._makings(rows, policy).group_by("row").agg(pl.col("made").max())
-        rows = rows.join(newest, on="row", how="left", maintain_order="left").with_columns(
-            stored=(pl.col("at") - pl.col("made") < holds).fill_null(value=False)
-        )
-        lacking = rows.filter(~pl.col("stored"))
-        if policy.regenerate and not lacking.is_empty():
-            made_up = self._made_up(lacking, policy, holds)
-            rows = rows.join(made_up, on="row", how="left", maintain_order="left").with_columns(
-                made=pl.coalesce("made_up", "made"), stored=pl.col("stored") | pl.col("made_up").is_not_null()
+        stored = (pl.col("at") - pl.col("made") < holds).fill_null(value=False)
+        ends = ends.join(newest, on="row", how="left").with_columns(stored=stored)
+        if policy.regenerate:
+            ends = self._with_made_up(ends, policy, stored)
+        ends = ends.with_columns(made=pl.when("stored").then("made"))
+        rows = rows.join(ends.select(*KEY, "at", "made", "stored"), on=[*KEY, "at"], how="left", maintain_order="left")
+        return rows.select(*self.recorded.columns, "made", pl.col("stored").fill_null(value=False))
+
+    def _with_made_up(self, ends: pl.DataFrame, policy: Policy, stored: pl.Expr) -> pl.DataFrame:
+        """Forecasts made because an occurrence found none, where ``ends`` lack one; they hold on as any other."""
+        lacking = ends.filter(~pl.col("stored")).sort(*KEY, "at").with_columns(turn=pl.int_range(pl.len()).over(KEY))
+        parts, last = [ends.filter("stored")], lacking.select(*KEY, last="made").clear()
+        for turn in range(lacking["turn"].n_unique()):
+            now = (
+                lacking.filter(turn=turn)
+                .drop("turn")
+                .join(last, on=KEY, how="left")
+                .with_columns(made=pl.max_horizontal("made", "last"))
+                .drop("last")
+                .with_columns(stored=stored)
             )
-        return rows.with_columns(made=pl.when("stored").then("made")).select(*self.recorded.columns, "made", "stored")
+            found = self._made_up(now.filter(~pl.col("stored")), policy)
+            now = (
+                now.join(found, on="row", how="left")
+                .with_columns(
+                    made=pl.coalesce("made_up", "made"), stored=pl.col("stored") | pl.col("made_up").is_not_null()
+                )
+                .drop("made_up")
+            )
+            parts.append(now.select(ends.columns))
+            last = pl.concat([last, now.select(*KEY, last="made")]).group_by(KEY).agg(pl.col("last").max())
+        return pl.concat(parts)
 
     def _makings(self, rows: pl.DataFrame, policy: Policy) -> pl.DataFrame:
         """Every forecast made for a group before its escalation, for as long as it may matter: row, made."""
@@ -465,24 +490,16 @@ class _Study:
             .select("row", *KEY, "made")
         )
 
-    def _made_up(self, lacking: pl.DataFrame, policy: Policy, holds: timedelta) -> pl.DataFrame:
-        """Forecasts made because an occurrence found none, in force from the next hour on: row, made_up."""
+    def _made_up(self, lacking: pl.DataFrame, policy: Policy) -> pl.DataFrame:
+        """When a forecast was made up for in the spell that ends at ``at``: row, made_up."""
         ripe = self.born.select(*KEY, ripe=pl.col("first_seen") + timedelta(hours=policy.min_age_hours))
+        lapsed = pl.col("made") + timedelta(days=policy.hold_days)
         return (
-            lacking.sort("at")
-            .join_asof(
-                self.spells.select(*KEY, "since"),
-                left_on="at",
-                right_on="since",
-                by=KEY,
-                strategy="backward",
-                allow_exact_matches=False,
-                check_sortedness=False,
-            )
-            .join(ripe, on=KEY, how="left")
-            .with_columns(asks=pl.max_horizontal(pl.col("since") + _INSTANT, pl.col("made") + holds, "ripe"))
+            lacking.join(ripe, on=KEY, how="left")
+            .with_columns(asks=pl.max_horizontal(pl.col("since") + _INSTANT, lapsed, "ripe"))
             .sort("asks")
             .join_asof(self.came, left_on="asks", right_on="came", by=KEY, strategy="forward", check_sortedness=False)
+            # it holds from the next hour on
             .select("row", "at", made_up=pl.col("came").dt.truncate("1h") + HOUR)
             .filter(pl.col("made_up") <= pl.col("at"))
             .drop("at")

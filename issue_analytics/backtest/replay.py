@@ -1,8 +1,11 @@
 """What users would have seen: the tracker's rules played over the past, for all groups at once."""
 
+import json
+import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -13,7 +16,7 @@ from issue_analytics.backtest.labels import CUT, label_escalations, recorded_sta
 from issue_analytics.backtest.policy import PRODUCTION, Policy
 from issue_analytics.backtest.velocity import velocity_escalations
 from issue_analytics.counts import HOUR, Panel, panels, span, whole_hour
-from issue_analytics.errors import FrameError, SettingsError
+from issue_analytics.errors import DatasetError, FrameError, SettingsError
 from issue_analytics.forecast import check_buckets
 from issue_analytics.frames import KEY, RULES, check, empty, require
 from issue_analytics.issues.group_types import group_type
@@ -103,6 +106,85 @@ class Replay:
                 "at_fallback": int((self.alerts["rule"] == "fallback").sum()),
             }
         )
+
+    def against_record(self, status_changes: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
+        """Hold the alerts against the escalations that the tracker's own algorithm recorded, hour by hour.
+
+        Under the thresholds and the policy that ran, and from the counts that the tracker saw, all are in ``both``.
+
+        Args:
+            status_changes: contract ``StatusChanges``, as given to the replay.
+
+        Returns:
+            One row is a group and an hour: project_id, group_id, hour, recorded_at, recorded_limit, at, limit, rule,
+            and ``in``: ``both``, ``record`` or ``replay``; by group and hour. Escalations outside the judged time, and
+            of groups left out, are not there.
+
+        Raises:
+            FrameError: the frame breaks its contract.
+        """
+        changes = check(_eager(status_changes), "StatusChanges").join(self.left_out, on=KEY, how="anti")
+        recorded = (
+            label_escalations(changes)[0]
+            .filter(pl.col("provenance") == "algorithm")
+            .filter(pl.col("escalated_at").is_between(self.opens, self.ends, closed="left"))
+            .join(
+                changes.filter(pl.col("forecast").is_not_null()).select(
+                    *KEY, escalated_at="at", recorded_limit="forecast"
+                ),
+                on=[*KEY, "escalated_at"],
+                how="left",
+            )
+            .with_columns(hour=pl.col("escalated_at").dt.truncate("1h"))
+            .select(*KEY, "hour", recorded_at="escalated_at", recorded_limit="recorded_limit")
+            .unique([*KEY, "hour"], keep="first")
+        )
+        ours = self.alerts.select(*KEY, "hour", "at", "limit", "rule").unique([*KEY, "hour"], keep="first")
+        side = (
+            pl.when(pl.col("recorded_at").is_null())
+            .then(pl.lit("replay"))
+            .when(pl.col("limit").is_null())
+            .then(pl.lit("record"))
+            .otherwise(pl.lit("both"))
+        )
+        return (
+            recorded.join(ours, on=[*KEY, "hour"], how="full", coalesce=True)
+            .with_columns(side.alias("in"))
+            .sort(*KEY, "hour")
+        )
+
+    def write(self, path: str | Path) -> Path:
+        """Write alerts, states, exposure, limits and burden as Parquet files, and the setting as JSON, in a new folder.
+
+        The folder appears whole or not at all.
+
+        Raises:
+            DatasetError: it exists, or cannot be written.
+        """
+        path = Path(path)
+        if path.exists():
+            raise DatasetError(f"{path}: exists already; choose another folder.")
+        setting = {
+            "thresholds": self.thresholds.to_dict(),
+            "policy": asdict(self.policy),
+            "buckets": self.buckets,
+            "opens": self.opens.isoformat(),
+            "ends": self.ends.isoformat(),
+            "not_simulated": self.not_simulated,
+        }
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as scratch:
+                folder = Path(scratch) / "new"
+                folder.mkdir()
+                for name in ("alerts", "states", "exposure", "limits", "burden", "left_out"):
+                    getattr(self, name).write_parquet(folder / f"{name}.parquet")
+                (folder / "setting.json").write_text(json.dumps(setting, indent=1) + "\n", encoding="utf-8")
+                folder.rename(path)
+        except (OSError, pl.exceptions.PolarsError) as error:  # polars tells of a full disk in its own way
+            why = getattr(error, "strerror", None) or str(error).splitlines()[0]
+            raise DatasetError(f"{path}: the replay could not be written ({why}).") from None
+        return path
 
     def __repr__(self) -> str:
         return (

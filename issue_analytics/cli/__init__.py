@@ -2,7 +2,8 @@
 
 from issue_analytics.cli.commands import app, main
 from issue_analytics.cli.issues import app as issues
+from issue_analytics.cli.replay import replay
 
-__all__ = ["app", "main"]
+__all__ = ["app", "main", "replay"]
 
 app.add_typer(issues, name="issues")

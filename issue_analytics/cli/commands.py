@@ -5,7 +5,7 @@ import io
 import os
 import signal
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -335,7 +335,16 @@ def backtest(
     buckets: Annotated[
         Buckets, typer.Option(help="sparse: as in production; dense: silent hours are zeros.")
     ] = "sparse",
-    every: Annotated[str, typer.Option(help="Time between refreshes of the limits: 6h, 1d, 7d, 1w …")] = "1d",
+    policy: Annotated[
+        str,
+        typer.Option(
+            help="every-hour: every exposed hour is judged; production, production-2023: the tracker's rules are "
+            "replayed, and an issue that came back is out until it is archived again."
+        ),
+    ] = "every-hour",
+    every: Annotated[
+        str | None, typer.Option(help="Time between refreshes of the limits: 6h, 1d, 7d, 1w … (the policy's own)")
+    ] = None,
     offset: Annotated[str, typer.Option(help="How much later than 00:00 UTC (7d: Thursdays, 1w: Mondays).")] = "0h",
     truth: Annotated[
         Literal["auto", "labels", "activities", "none"],
@@ -364,26 +373,32 @@ def backtest(
     """
     from tqdm.auto import tqdm
 
-    from issue_analytics.backtest import Policy, write_run
     from issue_analytics.backtest import backtest as judge
+    from issue_analytics.backtest import policy_named, write_run
     from issue_analytics.coverage import coverage
     from issue_analytics.dataset import open_dataset
     from issue_analytics.thresholds import load_thresholds
 
     if dataset.resolve() in (out.resolve(), *out.resolve().parents) or out.resolve() in dataset.resolve().parents:
         raise SettingsError(f"--out {out}: a run cannot lie in its dataset, nor around it.")
-    policy = Policy(every=every, offset=offset)
+    rules = policy_named(policy)
+    rules = replace(rules, every=every or rules.every, offset=offset)
     settings = [load_thresholds(name) for name in dict.fromkeys(thresholds)]
     data = open_dataset(dataset)
     counts = data.hourly_counts.collect()
     escalations, exposure, first_seen, used = _truth(data, truth)
     altered = data.altered_groups.collect() if merged == "leave-out" else None
+    changes = occurrences = None
+    if rules.lifecycle:
+        changes, exposure = data.status_changes.collect(), None
+        known = data.manifest["totals"].get("occurrences", {}).get("accepted")
+        occurrences = data.occurrences if known else None
     if silence == "auto":
         silence = "recorded" if (counts["count"] == 0).any() else "implied"
     results = [
         judge(
-            counts, escalations, exposure=exposure, silence=silence, thresholds=variables, policy=policy,
-            buckets=buckets, first_seen=first_seen, leave_out=altered,
+            counts, escalations, exposure=exposure, silence=silence, thresholds=variables, policy=rules,
+            buckets=buckets, first_seen=first_seen, leave_out=altered, status_changes=changes, occurrences=occurrences,
         )
         for variables in tqdm(settings, desc="backtest", unit="setting", delay=2, leave=False, disable=as_json)
     ]  # fmt: skip

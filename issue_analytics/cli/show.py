@@ -3,18 +3,31 @@
 import json
 import os
 import sys
+import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from issue_analytics.backtest import BacktestResult
+    import polars as pl
+
+    from issue_analytics.backtest import BacktestResult, Replay
     from issue_analytics.backtest.parity import Parity
     from issue_analytics.coverage import Coverage
     from issue_analytics.dataset import Dataset
 
-__all__ = ["plain", "say", "say_json", "show_coverage", "show_dataset", "show_parity", "show_results", "table"]
+__all__ = [
+    "plain",
+    "say",
+    "say_json",
+    "show_coverage",
+    "show_dataset",
+    "show_parity",
+    "show_replays",
+    "show_results",
+    "table",
+]
 
 _MOST_FILES: Final = 40
 """Files told one by one after an import."""
@@ -241,6 +254,50 @@ def show_parity(dataset: "Dataset", found: "Parity", out: Path | None) -> None:
     table(causes, left=("meaning",))
     if out is not None:
         say(f"\n{found.rows.height:,} rows in {out}")
+
+
+def show_replays(dataset: "Dataset", played: "Sequence[Replay]", changes: "pl.DataFrame") -> None:
+    """Print a row for each setting, the busiest days, and what the replay leaves out."""
+    import polars as pl
+
+    first = played[0]
+    policy = first.policy
+    say(f"{dataset.path}: {first.opens:%Y-%m-%d} to {first.ends:%Y-%m-%d}")
+    say(f"policy {policy.name}, {first.buckets} buckets, limits {policy.schedule};")
+    again = {"record": "when the record says so", "never": "never"}.get(policy.rearchive, f"after {policy.rearchive}")
+    say(f"an issue that came back is archived again {again}")
+    if left_out := first.left_out.height:
+        say(f"left out: {left_out:,} issues whose events were merged, moved or deleted after the fact (--merged keep)")
+    rows = []
+    for one in played:
+        score = one.summary().row(0, named=True)
+        sides = dict(one.against_record(changes)["in"].value_counts().iter_rows())
+        rows.append(
+            {
+                "setting": one.thresholds.name or score["digest"],
+                "checked": f"{score['groups']:,}",
+                "weeks": f"{score['series_weeks']:,.0f}",
+                "alerts": f"{score['alerts']:,}",
+                "per day": _number(score["alerts_per_day"], 2),
+                "issues": f"{score['groups_alerted']:,}",
+                "at fallback": f"{score['at_fallback']:,}",
+                "recorded": f"{sides.get('both', 0):,} of {sides.get('both', 0) + sides.get('record', 0):,}",
+                "others": f"{sides.get('replay', 0):,}",
+            }
+        )
+    table(rows)
+    say("checked: issues archived until they escalate; weeks: of them all; issues: that came back;")
+    say("recorded: escalations by the tracker's algorithm that the replay has in the same hour")
+    busy = first.burden.sort("alerts", "date", "project_id", descending=[True, False, False]).filter(
+        pl.col("alerts") > 0
+    )
+    if not busy.is_empty():
+        say(f"\nmost alerts of a project and day ({rows[0]['setting']}):")
+        days = [{name: str(value) for name, value in row.items()} for row in busy.head(5).to_dicts()]
+        table([{name.replace("_", " "): value for name, value in day.items()} for day in days])
+    say("\nnot simulated:")
+    for line in first.not_simulated:
+        say(textwrap.fill(line, 80, initial_indent="- ", subsequent_indent="  "))
 
 
 def _ends(*values: float | None) -> str:
