@@ -247,3 +247,59 @@ def test_nothing_exposed_is_said(tmp_path):
     # left to itself, the command takes it for what it is: no record at all
     answer = json.loads(run("backtest", "data", "--out", "run", "--json", cwd=tmp_path).stdout)
     assert answer["truth"] == "none"
+
+
+def test_a_replay_tells_what_came_back(work):
+    text = run("replay", "data", "-t", "standard", "-t", "tighter", cwd=work).stdout
+    assert max(map(len, text.splitlines())) <= 80
+    assert "an issue that came back is archived again when the record says so" in text
+    assert "not simulated:" in text
+    told = json.loads(run("replay", "data", "--json", "--out", "replayed", cwd=work).stdout)
+    [summary], [record], [alerts] = told["summary"], told["record"], told["alerts"]
+    # the record of the simulation is that of the algorithm itself
+    assert record == {"both": summary["alerts"]}
+    assert len(alerts) == summary["alerts"] > 3
+    written = pl.read_parquet(work / "replayed" / summary["digest"] / "alerts.parquet")
+    assert written.height == summary["alerts"]
+    assert "exists already" in run("replay", "data", "--out", "replayed", cwd=work, code=3).stderr
+    looser = json.loads(run("replay", "data", "--json", "--rearchive", "0h", "--every", "1w", cwd=work).stdout)
+    assert looser["summary"][0]["alerts"] > summary["alerts"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--policy", "every-hour"), "no lifecycle to replay"),
+        (("--policy", "soon"), "none of every-hour, production, production-2023"),
+        (("--rearchive", "soon"), "nor 'record' or 'never'"),
+        (("--every", "5h"), "must divide a day"),
+    ],
+)
+def test_a_replay_of_nonsense_is_one_clear_message(work, arguments, message):
+    assert message in run("replay", "data", *arguments, cwd=work, code=2).stderr
+
+
+def test_a_replay_needs_to_know_what_was_archived(tmp_path):
+    rows = [{"project_id": 1, "group_id": 7, "hour": (MONDAY + n * HOUR).isoformat(), "count": 1} for n in range(300)]
+    pl.DataFrame(rows).write_csv(tmp_path / "counts.csv")
+    run("import", "counts.csv", "data", cwd=tmp_path)
+    assert "import activities" in run("replay", "data", cwd=tmp_path, code=3).stderr
+    assert (
+        "import activities"
+        in run("backtest", "data", "--policy", "production", "--out", "r", cwd=tmp_path, code=3).stderr
+    )
+
+
+def test_a_backtest_can_judge_what_users_would_have_seen(work):
+    told = json.loads(
+        run(
+            "backtest", "data", "--policy", "production", "--truth", "activities", "--out", "runs/p", "--json", cwd=work
+        ).stdout
+    )
+    [summary] = told["summary"]
+    recorded = json.loads(run("replay", "data", "--json", cwd=work).stdout)["record"][0]["both"]
+    # every recorded escalation of the algorithm is an alert; others of the record are not its business
+    assert summary["alerts"] == summary["events_caught"] == recorded
+    text = run("report", "runs/p", "--out", "p.html", cwd=work).stdout
+    assert "report: p.html" in text
+    assert "on archive and every 1d" in (work / "p.html").read_text()

@@ -13,7 +13,7 @@ import issue_analytics as ia
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-CONSTANTS = {"STANDARD", "LOOSER", "TIGHTER", "PUBLISHED", "EVERY_HOUR"}
+CONSTANTS = {"STANDARD", "LOOSER", "TIGHTER", "PUBLISHED", "EVERY_HOUR", "PRODUCTION", "PRODUCTION_2023"}
 
 
 @pytest.mark.parametrize("name", ia.__all__)

@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -26,6 +27,8 @@ INSTANT = timedelta(microseconds=1)
 CHANGES = frames.empty("StatusChanges").schema
 FORECASTS = frames.empty("RecordedForecasts").schema
 ARCHIVED = "archived_until_escalating"
+QUIET = [(MONDAY + n * HOUR, 3) for n in range(0, 600, 5)]
+AT = MONDAY + 20 * DAY + 15 * HOUR
 
 
 def counted(*rows, group=7):
@@ -66,7 +69,9 @@ def only(found):
 @given(seed=st.integers(0, 10**6), buckets=st.sampled_from(["sparse", "dense"]))
 def test_a_limit_made_for_one_group_is_that_made_for_all(seed, buckets):
     rng = np.random.default_rng(seed)
-    counts = random_counts(rng, groups=6, hours=400)
+    # the last one is busy all the time, and more so on Sundays: its limits differ from day to day
+    busy = [(3, 20, MONDAY + n * HOUR, 40 + 4 * (n // 24 % 7) + int(rng.integers(3))) for n in range(400)]
+    counts = pl.concat([random_counts(rng, groups=6, hours=400), pl.DataFrame(busy, schema=COUNTS, orient="row")])
     keys = counts.select("project_id", "group_id").unique().sort("group_id", "project_id").rows()
     born = pl.DataFrame(
         [(*key, MONDAY + int(rng.integers(-400, 300)) * HOUR) for key in keys[::2]],
@@ -77,7 +82,10 @@ def test_a_limit_made_for_one_group_is_that_made_for_all(seed, buckets):
     for _ in range(12):
         made = MONDAY + int(rng.integers(1, 500)) * HOUR + int(rng.integers(0, 60)) * MINUTE
         rows.append((*keys[int(rng.integers(len(keys)))], made, made.date() + int(rng.integers(0, 14)) * DAY))
-    rows.append((1, 999, MONDAY, MONDAY.date()))
+    late = MONDAY + int(rng.integers(180, 390)) * HOUR
+    rows += [(3, 20, late, late.date() + n * DAY) for n in range(14)] + [(1, 999, MONDAY, MONDAY.date())]
+    edge = [(3, 20, late - int(rng.choice([167, 168, 169])) * HOUR)]
+    born = pl.concat([born.filter(pl.col("project_id") != 3), pl.DataFrame(edge, schema=born.schema, orient="row")])
     pairs = pl.DataFrame(
         rows, schema={"project_id": pl.Int64, "group_id": pl.Int64, "made": UTC_US, "date": pl.Date}, orient="row"
     )
@@ -191,7 +199,9 @@ def test_the_limit_in_force_is_that_of_a_tracker_played_event_by_event(seed, pol
         rows.append((MONDAY + int(rng.integers(-30, 20)) * DAY, "first_seen"))
     while True:
         at += int(rng.integers(60, 60 * 24 * 12))
+        at += -at % 1440 if rng.random() < 0.2 else 0  # now and then at midnight
         end = at + int(rng.choice([60, 60 * 24, 60 * 24 * 20]) * rng.uniform(0.1, 1))
+        end += -end % 1440 if rng.random() < 0.2 else 0
         if end >= minutes:
             break
         rows.append((MONDAY + at * MINUTE, ARCHIVED))
@@ -224,6 +234,42 @@ def test_an_archive_that_is_not_in_the_record_is_no_matter():
     # since it was ongoing, no refresh came, nor an event that would have made up for it
     found = only(parity(counts, changed((MONDAY + 379 * HOUR, "ongoing"), (at, 10))))
     assert (found["ours"], found["rule"], found["made_at"]) == (10, "fallback", None)
+
+
+def in_force(events, at, *before, **options):
+    found = only(parity(ia.hourly_counts(events), changed(*before, (at, 99)), occurrences=events, **options))
+    return found["ours"], found["rule"], found["made_at"]
+
+
+def test_a_forecast_is_in_force_for_14_days_to_the_microsecond():
+    archived = MONDAY + 20 * DAY + 9 * HOUR + 7 * MINUTE
+    # silent since the eighth day before: no refresh after the archive has an event in its window
+    events = happened(*[archived - 168 * HOUR] * 4, archived + 20 * DAY)
+    before = (archived, ARCHIVED)
+    assert in_force(events, archived + 14 * DAY - INSTANT, before) == (40, "new", archived)
+    assert in_force(events, archived + 14 * DAY, before) == (10, "fallback", None)
+
+
+def test_an_event_makes_up_for_a_forecast_once_it_has_lapsed_and_the_group_is_of_age():
+    archived = MONDAY + 20 * DAY + 9 * HOUR + 7 * MINUTE
+    last = archived.replace(hour=0, minute=0) + 8 * DAY  # the last refresh that saw an event
+    events = [*[archived + HOUR] * 3, last + 14 * DAY + 5 * HOUR, last + 14 * DAY + 9 * HOUR]
+    assert in_force(happened(*events), events[3] + MINUTE, (archived, ARCHIVED)) == (10, "fallback", None)
+    made_up = (10, "new", last + 14 * DAY + 6 * HOUR)
+    assert in_force(happened(*events), events[4], (archived, ARCHIVED)) == made_up
+    # a group of less than 24 hours is not looked at, and nothing made up for
+    weekly = replace(PRODUCTION, every="7d", offset="0h")
+    born = archived - 5 * MINUTE
+    events = happened(born, born + 3 * HOUR, born + 25 * HOUR)
+    before = (born, "first_seen"), (archived, ARCHIVED)
+    assert in_force(events, born + 25 * HOUR, *before, policy=weekly)[1:] == ("fallback", None)
+    assert in_force(events, born + 25 * HOUR, *before[1:], policy=weekly)[1] == "new"
+
+
+def test_a_merge_ends_no_archive():
+    counts = [at for at, _ in QUIET]
+    found = in_force(happened(*counts), AT, (AT - 9 * DAY, ARCHIVED), (AT - DAY, "merged"))
+    assert found == (10, "new", AT.replace(hour=0))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -309,10 +355,6 @@ def test_a_removed_event_is_named():
     assert only(parity(counts, two_gone))["cause"] == "unexplained"
 
 
-QUIET = [(MONDAY + n * HOUR, 3) for n in range(0, 600, 5)]
-AT = MONDAY + 20 * DAY + 15 * HOUR
-
-
 def cause(counts, recorded, *before, occurrences=None, **options):
     before = before or ((AT - 12 * DAY, ARCHIVED),)
     found = only(parity(counted(*counts), changed(*before, (AT, recorded)), occurrences=occurrences, **options))
@@ -329,6 +371,7 @@ def test_the_fallback_rounding_and_the_floor_are_named():
     loud = [(hour, count * 11) for hour, count in QUIET]
     assert cause(loud, 200) == ("unexplained", None)  # 33 in the busiest hour
     assert cause(loud, 300) == ("counts differ", None)  # 330: within a tenth
+    assert cause(loud, 290) == ("unexplained", None)
 
 
 def test_a_forecast_of_the_archive_that_was_never_refreshed_is_named():
@@ -386,6 +429,10 @@ def test_what_the_export_lacks_is_named():
     found = parity(counted(*cut), changed((AT - 12 * DAY, ARCHIVED), (AT, 90))).rows.row(0, named=True)
     assert (found["cause"], found["comparable"], found["ours"]) == ("counts cut off", False, 30)
     assert cause(cut, 30)[0] == "equal"
+    midnight = AT.replace(hour=0)
+    for start, enough in ((midnight - 168 * HOUR, True), (midnight - 167 * HOUR, False)):
+        rows = parity(counted(*cut), changed((AT - 12 * DAY, ARCHIVED), (AT, 90)), start=start).rows
+        assert rows["comparable"].to_list() == [enough]
     assert cause(cut, 90, start=MONDAY)[0] == "unexplained"
     later = [(AT + HOUR, 99)]
     assert cause(later, 10) == ("no counts", None)
@@ -427,10 +474,10 @@ def stored(limits, made):
 
 def test_stored_forecasts_are_compared_day_by_day():
     rng = np.random.default_rng(3)
-    series = rng.poisson(30, 400)
-    counts = counted(*((MONDAY + n * HOUR, int(count)) for n, count in enumerate(series)))
+    counts = counted(*((MONDAY + n * HOUR, 40 + 4 * (n // 24 % 7) + int(rng.integers(3))) for n in range(400)))
     made = MONDAY + 12 * DAY + 9 * HOUR + 20 * MINUTE
     limits = forecast(counts, made.replace(minute=0))["limit"].to_list()
+    assert len(set(limits)) >= 4
     nothing = changed((AT, "ongoing"))
     found = parity(counts, nothing, stored(limits, made))
     assert found.rows.select("source", "recorded", "ours").rows() == [("forecast", limit, limit) for limit in limits]

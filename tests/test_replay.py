@@ -15,6 +15,7 @@ from polars.testing import assert_frame_equal
 import issue_analytics as ia
 from issue_analytics.backtest.policy import PRODUCTION, PRODUCTION_2023
 from issue_analytics.backtest.replay import replay
+from issue_analytics.backtest.velocity import velocity_escalations
 from issue_analytics.counts import panels
 from issue_analytics.frames import check, empty
 
@@ -526,3 +527,91 @@ def test_under_the_policy_of_the_record_it_reproduces_the_record(seed, tmp_path)
     assert_frame_equal(played.alerts.select(*KEY, "at", "limit"), limits.sort(*KEY, "at"))
     by_hour = replay(dataset.hourly_counts, changes, types=occurrences.select(*KEY, "type").unique(), start=MONDAY)
     assert_frame_equal(by_hour.alerts.drop("at"), played.alerts.drop("at"))
+
+
+def test_what_is_held_against_the_record_is_named():
+    changes = record(
+        (EARLY, ARCHIVED),
+        (OPENS + 10 * HOUR, "escalating", "forecast"),
+        (OPENS + 20 * HOUR, ARCHIVED),
+        (OPENS + 50 * HOUR + 9 * TICK, "escalating", "forecast"),
+    ).with_columns(forecast=pl.when(pl.col("cause") == "forecast").then(pl.lit(30, dtype=pl.Int64)))
+    played = replay(history({-20: 3, 50: 31, 90: 4000}), changes)
+    held = played.against_record(changes)
+    assert held.select((pl.col("hour") - OPENS).dt.total_hours(), "recorded_limit", "limit", "in").rows() == [
+        (10, 30, None, "record"),
+        (50, 30, 30, "both"),
+    ]
+    tighter = replay(history({-20: 3, 50: 31, 90: 4000}), changes, policy=replace(PRODUCTION, rearchive="1d"))
+    assert tighter.against_record(changes)["in"].to_list() == ["record", "both", "replay"]
+
+
+def test_a_replay_is_written_whole_or_not_at_all(tmp_path):
+    played = replay(history({-20: 3, 50: 31}), record((EARLY, ARCHIVED)))
+    folder = played.write(tmp_path / "there")
+    for name in ("alerts", "states", "exposure", "limits", "burden", "left_out"):
+        assert_frame_equal(pl.read_parquet(folder / f"{name}.parquet"), getattr(played, name))
+    with pytest.raises(ia.DatasetError, match="exists already"):
+        played.write(folder)
+    with pytest.raises(ia.DatasetError, match="could not be written"):
+        played.write(folder / "alerts.parquet" / "there")
+    assert [path.name for path in tmp_path.iterdir()] == ["there"]
+
+
+@pytest.mark.parametrize("with_times", [True, False])
+def test_new_issues_may_escalate_by_the_rule_for_their_rate(with_times):
+    sim = ia.simulate(groups=600, days=42, seed=3)
+    types = sim.groups.select(*KEY, "type")
+    policy = replace(PRODUCTION, velocity=True)
+    events = sim.occurrences if with_times else None
+    played = replay(sim.hourly_counts, sim.status_changes, occurrences=events, types=types, policy=policy)
+    ages = sim.groups.select(*KEY, "first_seen", "type")
+    others = sim.status_changes.filter((pl.col("cause") != "velocity").fill_null(value=True))
+    events = sim.occurrences if with_times else sim.hourly_counts
+    expected = velocity_escalations(events, ages, status_changes=others)
+    assert expected.height >= 5
+    by_limit = played.alerts.select(*KEY, "hour").unique()
+    loud = (
+        played.states.filter(pl.col("state") == "escalating", pl.col("by") == "replay")
+        .with_columns(hour=(pl.col("start") - TICK).dt.truncate("1h"))
+        .join(by_limit, on=[*KEY, "hour"], how="anti")
+    )
+    at = (
+        expected.select(*KEY, start="escalated_at")
+        if with_times
+        else expected.select(*KEY, start=pl.col("escalated_at").dt.truncate("1h") + HOUR)
+    )
+    assert_frame_equal(loud.select(*KEY, "start"), at.sort(*KEY))
+    # the record's own are not taken beside them
+    assert (
+        played.states.filter(pl.col("state") == "escalating", pl.col("by") == "record")["start"]
+        .is_in(sim.status_changes.filter(pl.col("cause") == "velocity")["at"].implode())
+        .sum()
+        == 0
+    )
+
+
+# --- judged -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_backtest_judges_what_users_would_have_seen():
+    sim = ia.simulate(groups=400, days=42, seed=1)
+    given = {"status_changes": sim.status_changes, "types": sim.groups.select(*KEY, "type")}
+    escalations, exposure = ia.label_escalations(sim.status_changes)
+    recorded = escalations.filter(pl.col("provenance") == "algorithm")
+    played = replay(sim.hourly_counts, sim.status_changes, types=given["types"], occurrences=sim.occurrences)
+    result = ia.backtest(sim.hourly_counts, recorded, policy=PRODUCTION, occurrences=sim.occurrences, **given)
+    summary = result.summary().row(0, named=True)
+    assert (summary["alerts"], summary["events_caught"], summary["events"]) == (recorded.height,) * 3
+    assert summary["recall"] == summary["precision"] == 1
+    assert_frame_equal(result.crossings, played.alerts.select(result.crossings.columns))
+    assert result.groups["days_fallback"].sum() > 0
+    # the hours judged are those in which the replay checked
+    inside = result.crossings.join(result.exposure, on=KEY).filter(
+        pl.col("hour").is_between("start", "end", closed="left")
+    )
+    assert inside.height == result.crossings.height
+    with pytest.raises(ia.SettingsError, match="give status_changes="):
+        ia.backtest(sim.hourly_counts, recorded, policy=PRODUCTION)
+    with pytest.raises(ia.SettingsError, match="no exposure="):
+        ia.backtest(sim.hourly_counts, recorded, policy=PRODUCTION, exposure=exposure, **given)

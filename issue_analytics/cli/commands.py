@@ -391,6 +391,8 @@ def backtest(
     changes = occurrences = None
     if rules.lifecycle:
         changes, exposure = data.status_changes.collect(), None
+        if changes.is_empty():
+            raise DatasetError(f"{dataset}: nobody knows what was archived when; import activities.")
         known = data.manifest["totals"].get("occurrences", {}).get("accepted")
         occurrences = data.occurrences if known else None
     if silence == "auto":

@@ -286,8 +286,9 @@ def show_replays(dataset: "Dataset", played: "Sequence[Replay]", changes: "pl.Da
             }
         )
     table(rows)
-    say("checked: issues archived until they escalate; weeks: of them all; issues: that came back;")
-    say("recorded: escalations by the tracker's algorithm that the replay has in the same hour")
+    say("checked: issues archived until they escalate, and how many weeks in all;")
+    say("issues: so many came back; recorded: escalations by the tracker's algorithm")
+    say("that the replay has in the same hour; others: alerts that are not recorded")
     busy = first.burden.sort("alerts", "date", "project_id", descending=[True, False, False]).filter(
         pl.col("alerts") > 0
     )
