@@ -2,6 +2,7 @@
 
 from issue_analytics.backtest.judge import backtest
 from issue_analytics.backtest.labels import STATUS_KINDS, label_escalations
+from issue_analytics.backtest.parity import Parity, parity
 from issue_analytics.backtest.policy import (
     EVERY_HOUR,
     POLICIES,
@@ -25,6 +26,7 @@ __all__ = [
     "VELOCITY",
     "BacktestResult",
     "Matching",
+    "Parity",
     "Policy",
     "Replay",
     "Run",
@@ -32,6 +34,7 @@ __all__ = [
     "backtest",
     "label_escalations",
     "open_run",
+    "parity",
     "policy_named",
     "replay",
     "velocity_escalations",
