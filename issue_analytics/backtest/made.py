@@ -30,8 +30,6 @@ _PAIRS: Final = 2**14
 """Windows laid out at a time: 22 MB."""
 
 _UNKNOWN: Final = -(2**61)
-_THURSDAY: Final = 3
-"""The weekday on which 1970 began."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +130,9 @@ class History:
             for place in np.nonzero(np.count_nonzero(window, axis=1) >= WINDOW)[0].tolist():
                 row = int(rows[place])
                 labels = np.nonzero(window[place])[0]
-                weekdays = ((hour[row] - WINDOW + labels) // 24 + _THURSDAY) % 7
-                day = (int(hour[row]) // 24 + int(ahead[row]) + _THURSDAY) % 7
+                # counted from the first of 1970: it only matters which of them are the same
+                weekdays = (hour[row] - WINDOW + labels) // 24 % 7
+                day = (int(hour[row]) // 24 + int(ahead[row])) % 7
                 value, rule[row] = limit_of_one(
                     window[place, labels].tolist(), weekdays.tolist(), day, thresholds, PUBLISHED, new=False
                 )
