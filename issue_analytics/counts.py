@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -95,49 +96,65 @@ def _tallied(occurrences: pl.LazyFrame) -> pl.DataFrame | None:
     A batch of rows as exports have them falls into a few hours, and a table of these is small and quick to count in:
     half the time of grouping. Where a table is written down before its hours are complete, they are added up at last.
     """
-    hour = pl.col("detected_at").dt.epoch("us") // _HOUR_US
+    hour = (pl.col("detected_at").dt.epoch("us") // _HOUR_US).cast(pl.Int32, strict=False)
     batches = occurrences.select(*KEY, hour=hour).collect_batches(chunk_size=_BATCH, maintain_order=True)
+    with ThreadPoolExecutor(2) as aside:  # the next batch is fetched, and a table written down, while one is counted
+        return _tally(batches, aside)
+
+
+def _tally(batches: Iterator[pl.DataFrame], aside: Executor) -> pl.DataFrame | None:
     low = high = 0  # ids of groups in the table
     projects = np.empty(0, dtype=np.int64)  # of these groups, -1 where none is known
     table: dict[int, npt.NDArray[np.int64]] = {}
-    done = [pl.DataFrame(schema=_SCHEMA)]
+    done: list[Future[pl.DataFrame]] = []
     written: list[int] = []
-    for batch in batches:
-        if not batch.height:
-            continue
-        if any(column.has_nulls() for column in batch):
+    following = aside.submit(_numbers, batches)
+    while (numbers := following.result()) is not None:
+        following = aside.submit(_numbers, batches)
+        if not numbers:
             return None
-        project, group, at = (batch[name].to_numpy() for name in batch.columns)
+        project, group, at = numbers
         least, most = int(group.min()) // _STEP * _STEP, (int(group.max()) // _STEP + 1) * _STEP
         start, hours = int(at.min()), int(at.max()) - int(at.min()) + 1
         if not projects.size:
             low = high = least
         before, after = max(0, low - least), max(0, most - high)
         width = before + (high - low) + after
-        if project.min() < 0 or width * hours > (_CELLS if projects.size else min(_CELLS, _PAYS * batch.height)):
+        if project.min() < 0 or width * hours > (_CELLS if projects.size else min(_CELLS, _PAYS * group.size)):
             return None
         if before or after or width * (len(table) + hours) > _CELLS:
-            done.append(_rows(table, low, projects))
+            done.append(aside.submit(_rows, table, low, projects.copy()))
             written += table
             table = {}
             projects = np.pad(projects, (before, after), constant_values=-1)
             low, high = low - before, high + after
         place = group - low
-        earlier = projects.copy()
-        projects[place] = project
-        if (projects[place] != project).any() or ((earlier != projects) & (earlier >= 0)).any():
-            return None  # one id in two projects
-        cells = np.bincount((at - start) * width + place, minlength=hours * width).reshape(hours, width)
+        if not np.array_equal(projects[place], project):  # a group not seen before, or one id in two projects
+            earlier = projects.copy()
+            projects[place] = project
+            if not np.array_equal(projects[place], project) or ((earlier != projects) & (earlier >= 0)).any():
+                return None
+        cell = (at - start) * np.int64(width)
+        cell += place
+        cells = np.bincount(cell, minlength=hours * width).reshape(hours, width)
         for number, cell in enumerate(cells, start):
             table[number] = table[number] + cell if number in table else cell
-    done.append(_rows(table, low, projects))
+    done.append(aside.submit(_rows, table, low, projects))
     written += table
-    counts = pl.concat(done)
+    counts = pl.concat([rows.result() for rows in done])
     again = [number * _HOUR_US for number, times in Counter(written).items() if times > 1]
     if not again:
         return counts
     twice = pl.col("hour").is_in(pl.Series(again).cast(_SCHEMA["hour"]).implode())
     return pl.concat([counts.filter(~twice), counts.filter(twice).group_by(*KEY, "hour").agg(pl.col("count").sum())])
+
+
+def _numbers(batches: Iterator[pl.DataFrame]) -> tuple[npt.NDArray[np.int64], ...] | None:
+    """The columns of the next batch with rows; none where there are nulls, and None after the last batch."""
+    for batch in batches:
+        if batch.height:
+            return () if any(column.has_nulls() for column in batch) else tuple(x.to_numpy() for x in batch)
+    return None
 
 
 def _rows(table: Mapping[int, npt.NDArray[np.int64]], low: int, projects: npt.NDArray[np.int64]) -> pl.DataFrame:
