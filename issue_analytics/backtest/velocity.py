@@ -35,7 +35,8 @@ class VelocityRule:
         quantile: which share of a project's issues comes slower than its threshold; it was 0.9, then 0.99.
         least_events: an issue with fewer events does not escalate; it was 2.
         age_hours: an older issue does not escalate by this rule; whole hours.
-        lookback_days: issues first seen earlier do not count for the threshold; None: all do.
+        lookback_days: issues first seen earlier do not count for the threshold; None: all do. The tracker looks for
+            first events in 90 days of data, where an older issue has one too.
         most_groups: so many issues of a project count, the oldest.
 
     Raises:
@@ -45,7 +46,7 @@ class VelocityRule:
     quantile: float = 0.95
     least_events: int = 10
     age_hours: int = 24
-    lookback_days: int | None = 90
+    lookback_days: int | None = None
     most_groups: int = 10_000
 
     def __post_init__(self) -> None:
@@ -74,7 +75,7 @@ def velocity_thresholds(
     """Find how many events per hour of life are much for a new issue of each project.
 
     The threshold is the 95th percentile of the hourly rates of a project's issues: those with more than one event in
-    the 168 hours before ``at``, first seen more than one hour and at most 90 days before. The rate is the events of the
+    the 168 hours before ``at``, first seen more than one hour before. The rate is the events of the
     168 hours, divided by 168 for issues older than a week, else by the hour boundaries since they were first seen. Of
     more than 10,000 issues, the oldest count. Between two rates the percentile is interpolated linearly, as numpy does;
     the tracker's database estimates it from a sample where there are many, so that its threshold may differ a little.

@@ -338,23 +338,25 @@ def _triage_hours(plan: Plan) -> Ints:
 def _velocity(plan: Plan, moments: Moments, counts: Ints) -> tuple[Ints, Ints]:
     """When each new error first exceeds its project's usual rate within its first day; never and -1 if it does not.
 
-    The usual rate is the 95th percentile, over the project's groups with more than one occurrence in the past week, of
+    The usual rate is the 95th percentile, over the project's errors with more than one occurrence in the past week, of
     occurrences per hour of that week or, for younger groups, of their life.
     """
     settings = plan.settings
     usual = np.zeros((settings.projects, settings.days))  # occurrences per hour
     total = np.concatenate([np.zeros((settings.groups, 1), dtype=np.int64), np.cumsum(counts, axis=1)], axis=1)
+    error = np.array([kind.id for kind in TYPES])[plan.wording.type_index] == 1
     for day in range(1, settings.days):
         hour = 24 * day
         past = total[:, hour] - total[:, max(0, hour - 168)]
         lived = hour - plan.birth / HOUR_MS
-        rate = past / np.clip(lived, 1, min(168, hour))
+        # of the young, clock hours that began since, as the tracker's database counts them
+        rate = past / np.where(lived > 168, min(168, hour), np.maximum(hour - plan.birth // HOUR_MS, 1))
         for project in range(settings.projects):
-            mine = rate[(plan.project == project) & (past > 1) & (lived > 1)]
+            mine = rate[(plan.project == project) & (past > 1) & (lived > 1) & error]
             usual[project, day] = np.quantile(mine, 0.95) if mine.size else 0.0
 
     group, at = moments.group, moments.at
-    born = plan.born_inside & (np.array([kind.id for kind in TYPES])[plan.wording.type_index] == 1)
+    born = plan.born_inside & error
     age = at - plan.birth[group]
     index = np.nonzero(born[group] & (age < DAY_MS))[0]
     who = group[index]
