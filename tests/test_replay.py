@@ -367,6 +367,24 @@ def test_a_quiet_group_keeps_its_limit_for_14_days_and_then_has_the_fallback():
     assert alerts(counts, archived, replace(once, hold_days=1, seen_days=1)) == [(481, 89, 10, "fallback")]
 
 
+def test_a_limit_lapses_to_the_hour_between_refreshes_too():
+    policy = replace(PRODUCTION, every="3d", offset="5h", regenerate=False)
+    first = policy.moments(OPENS, END)[0]  # the group was seen last 4 hours before
+    quiet = int((first - OPENS) / HOUR)
+    for hour, expected in ((20 * 24 - 1, []), (20 * 24, [(quiet + 20 * 24, 11, 10, "fallback")])):
+        counts = history({quiet - 4: 7, quiet + hour: 11}, days=40)
+        assert alerts(counts, record((EARLY, ARCHIVED)), policy) == expected
+
+
+def test_archived_again_within_an_hour_that_fired_it_is_checked_from_the_next_hour_on():
+    """Where only hours are known, that hour has said all it can."""
+    again = OPENS + 50 * HOUR + timedelta(minutes=30)
+    counts = history({-20: 3, 50: 31, 51: 32, 80: 500})
+    assert alerts(counts, record((EARLY, ARCHIVED), (again, ARCHIVED))) == [(50, 31, 30, "new"), (51, 32, 30, "new")]
+    counts = history({-20: 3, 50: 31, 80: 500})
+    assert alerts(counts, record((EARLY, ARCHIVED), (again, ARCHIVED))) == [(50, 31, 30, "new"), (80, 500, 310, "new")]
+
+
 def test_the_limit_on_archive_is_baked_in():
     """Archiving in the middle of a spike takes the spike for the ordinary."""
     counts = history({-100: 3, 30: 90, 31: 90, 32: 90, 40: 95})

@@ -171,14 +171,16 @@ class Clock:
         columns = [(at - self.panel.start) // HOUR for at in refreshes]
         schedule = _Schedule(self, refreshes)
         due = dict(zip(columns, range(len(columns)), strict=True))
+        lapses = {column + self.holds // _HOUR_US for column in columns}
         self._before()
         for hour in range(self.hours):
             now = self.start + hour * _HOUR_US
+            self.hot[:] = False
             if hour in due:
                 self._refresh(hour, now, schedule, due[hour])
             if self.asked:
                 self._make_up(hour, now)
-            if hour in due or hour == self.opens or now % _DAY_US == 0:
+            if hour in due or hour in lapses or hour == self.opens or now % _DAY_US == 0:
                 self._set_limits(np.nonzero(self.state == _ARCHIVED)[0], now)
             first, last = self.edges[hour], self.edges[hour + 1]
             actions = [self.actions[first:last]] if last > first else []
@@ -286,7 +288,6 @@ class Clock:
     def _pieces(self, actions: Actions, hour: int, now: int) -> Ints:
         """An hour in which something is done, cut into pieces for the groups it is done to: those are returned."""
         touched = np.unique(actions.group)
-        self.hot[touched] = False
         since = np.full(touched.size, now, dtype=np.int64)
         for turn in _turns(actions):
             mine = actions[turn]
