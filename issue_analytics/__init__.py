@@ -37,7 +37,7 @@ from issue_analytics.forecast import forecast
 from issue_analytics.forecast_records import ForecastRecord, is_escalating
 from issue_analytics.formula import generate_issue_forecast
 from issue_analytics.issues import IssueEvidence, IssueOccurrence, IssueService, Store, issue_service, open_store
-from issue_analytics.reporting import plot_coverage, plot_limits, plot_summary, write_report
+from issue_analytics.reporting import plot_coverage, plot_life, plot_limits, plot_summary, write_report
 from issue_analytics.simulate import Simulation, simulate
 from issue_analytics.thresholds import (
     LOOSER,
@@ -105,6 +105,7 @@ __all__ = [  # noqa: RUF022 - in the order of the data's path
     # pictures and reports
     "plot_coverage",
     "plot_limits",
+    "plot_life",
     "plot_summary",
     "write_report",
     # planted truth

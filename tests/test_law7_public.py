@@ -50,7 +50,7 @@ def test_readme_commands_run(tmp_path):
     """The commands of the README as they stand, only on fewer issues so that the test is quick."""
     lines = [line for block in fences("sh") for line in block.splitlines() if line.startswith("issue-analytics")]
     assert len(lines) >= 4
-    script = "\n".join(lines).replace("--groups 2000", "--groups 60").replace("--days 56", "--days 21")
+    script = "\n".join(lines).replace("--groups 2000", "--groups 120").replace("--days 56", "--days 28")
     command = Path(sys.executable).with_name("issue-analytics")
     script = script.replace("issue-analytics", str(command))
     done = subprocess.run(["sh", "-ec", script], cwd=tmp_path, capture_output=True, text=True)

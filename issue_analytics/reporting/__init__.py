@@ -1,7 +1,8 @@
 """Pictures and reports of what was computed before; nothing is computed here that a score depends on."""
 
+from issue_analytics.reporting.life import plot_life
 from issue_analytics.reporting.overview import plot_coverage, plot_summary
 from issue_analytics.reporting.plots import plot_limits
 from issue_analytics.reporting.report import write_report
 
-__all__ = ["plot_coverage", "plot_limits", "plot_summary", "write_report"]
+__all__ = ["plot_coverage", "plot_life", "plot_limits", "plot_summary", "write_report"]

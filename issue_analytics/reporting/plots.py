@@ -4,6 +4,7 @@ Colours are Okabe and Ito's, and nothing is told by colour alone: line styles, h
 matplotlib is loaded on the first call. Text from exports is drawn as text, never as mathematics.
 """
 
+import math
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-__all__ = ["draw_look", "plot_limits"]
+__all__ = ["days_of", "draw_limits_above", "draw_look", "label_time", "plot_limits", "put_legend_below", "scale_counts"]
 
 _LOG_FROM = 12  # a highest count this many times the limit or more: on a linear axis the limit would lie on the ground
 _LABEL_DAYS = 3  # what the values of a limit above the axis take of the two weeks
@@ -96,13 +97,13 @@ def draw_look(seen: Look, ax: "Axes", *, title: str) -> "Axes":
     from matplotlib import rc_context
 
     hours = seen.hours
-    edges = _days_of(seen.start) + np.arange(hours.height + 1) / 24
-    middle = _days_of(seen.boundary)
+    edges = days_of(seen.start) + np.arange(hours.height + 1) / 24
+    middle = days_of(seen.boundary)
     counts = hours["count"].to_numpy()
     limit = hours["limit"].cast(pl.Float64).fill_null(float("nan")).to_numpy()
     # limits of other days, made before or after the storm itself, may lie far above all that is to be seen here
     top = float(max(1, counts.max(), seen.focus.limit or 0))
-    log = _scale(ax, top, seen.focus.limit)
+    log = scale_counts(ax, top, seen.focus.limit)
 
     history = edges[:-1] < middle
     for part, colour, edge, label in (
@@ -118,7 +119,7 @@ def draw_look(seen: Look, ax: "Axes", *, title: str) -> "Axes":
         ax.step(
             edges, np.append(limit, limit[-1]), where="post", color=VERMILLION, lw=1.8, label="limit in force", zorder=4
         )
-    above = _draw_limits_above(ax, edges, limit)
+    above = draw_limits_above(ax, edges, limit, ax.get_ylim()[1])
     with rc_context({"hatch.linewidth": 0.6}):
         _draw_no_limit(ax, edges, np.isnan(limit))
         _draw_escalations(ax, seen)
@@ -138,18 +139,18 @@ def draw_look(seen: Look, ax: "Axes", *, title: str) -> "Axes":
         )
     ax.axvline(middle, color="black", lw=0.9, ls=(0, (1, 2)), zorder=3, label=seen.boundary_name)
     _point_at_focus(ax, seen)
-    _label_time(ax, float(edges[0]), float(edges[-1]))
+    label_time(ax, float(edges[0]), float(edges[-1]))
     ax.set_ylabel(f"occurrences per hour{' (log scale)' if log else ''}", fontsize=9)
     ax.tick_params(labelsize=8)
     ax.grid(visible=True, axis="y", color="#DDDDDD", lw=0.5, zorder=0)
     ax.set_axisbelow(True)
-    _put_legend_below(ax)
+    put_legend_below(ax)
     # the values of limits above the axis stand between it and the title
     ax.set_title(title, loc="left", fontsize=9, pad=15 if above else None, **PLAIN)
     return ax
 
 
-def _scale(ax: "Axes", top: float, limit: int | None) -> bool:
+def scale_counts(ax: "Axes", top: float, limit: int | None) -> bool:
     """Set the vertical axis, with room above for what is written there; whether it is logarithmic."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator, SymmetricalLogLocator
 
@@ -175,9 +176,9 @@ def _runs(part: "NDArray[np.bool_]") -> list[tuple[int, int]]:
     return list(zip(turns[::2].tolist(), turns[1::2].tolist(), strict=True))
 
 
-def _draw_limits_above(ax: "Axes", edges: "NDArray[np.float64]", limit: "NDArray[np.float64]") -> bool:
-    """Draw limits that lie above the axis along its upper edge, with their values; whether there are any."""
-    above = limit > ax.get_ylim()[1]
+def draw_limits_above(ax: "Axes", edges: "NDArray[np.float64]", limit: "NDArray[np.float64]", top: float) -> bool:
+    """Draw limits above ``top`` along the upper edge of the axes, with their values; whether there are any."""
+    above = limit > top
     labels: list[tuple[int, int]] = []
     for nth, (first, last) in enumerate(_runs(above)):
         ax.plot(
@@ -223,9 +224,9 @@ def _draw_no_limit(ax: "Axes", edges: "NDArray[np.float64]", missing: "NDArray[n
 
 def _draw_escalations(ax: "Axes", seen: Look) -> None:
     for nth, (began, ended) in enumerate(seen.escalations.iter_rows()):
-        start = _days_of(max(began, seen.start))
+        start = days_of(max(began, seen.start))
         if ended is not None:
-            stop = _days_of(min(ended, seen.end))
+            stop = days_of(min(ended, seen.end))
             ax.axvspan(start, stop, fc=GREEN, alpha=0.15, lw=0, zorder=1)
             ax.axvspan(start, stop, fc="none", ec=GREEN, hatch="///", lw=0, alpha=0.7, zorder=1)
         if began >= seen.start:
@@ -245,7 +246,7 @@ def _draw_escalations(ax: "Axes", seen: Look) -> None:
 def _point_at_focus(ax: "Axes", seen: Look) -> None:
     """Write count and limit beside the hour the picture is about, on the side with more room."""
     focus = seen.focus
-    x = _days_of(focus.hour + HOUR / 2)
+    x = days_of(focus.hour + HOUR / 2)
     right = focus.hour < seen.boundary + timedelta(days=3)
     if focus.limit is None:
         text = f"{number(focus.count)}, no limit"
@@ -269,7 +270,7 @@ def _point_at_focus(ax: "Axes", seen: Look) -> None:
     )
 
 
-def _put_legend_below(ax: "Axes") -> None:
+def put_legend_below(ax: "Axes") -> None:
     """Put the legend under the label of the time axis, in as many columns as fit: inside, it would hide data."""
     from matplotlib.transforms import ScaledTranslation
 
@@ -287,7 +288,8 @@ def _put_legend_below(ax: "Axes") -> None:
     )
 
 
-def _label_time(ax: "Axes", start: float, end: float) -> None:
+def label_time(ax: "Axes", start: float, end: float) -> None:
+    """Let the time axis run from ``start`` to ``end``, with a label for a day, or for every so many."""
     from matplotlib.dates import DayLocator
     from matplotlib.ticker import FuncFormatter
 
@@ -298,12 +300,13 @@ def _label_time(ax: "Axes", start: float, end: float) -> None:
 
     ax.xaxis_date(tz="UTC")
     ax.set_xlim(start, end)
-    ax.xaxis.set_major_locator(DayLocator(tz=UTC))  # type: ignore[no-untyped-call] # matplotlib's dates are untyped
+    interval = math.ceil((end - start) / 16)
+    ax.xaxis.set_major_locator(DayLocator(interval=interval, tz=UTC))  # type: ignore[no-untyped-call] # matplotlib's dates are untyped
     ax.xaxis.set_major_formatter(FuncFormatter(day))
     ax.set_xlabel(f"UTC, {_moment(start):%Y-%m-%d} to {_moment(end):%Y-%m-%d}", fontsize=9)
 
 
-def _days_of(at: datetime) -> float:
+def days_of(at: datetime) -> float:
     """A moment as matplotlib counts time."""
     from matplotlib.dates import date2num
 
