@@ -906,7 +906,7 @@ def test_the_order_of_columns_and_others_beside_them_do_not_matter(tmp_path, for
 
 # --- law 4 -----------------------------------------------------------------------------------------------------------
 
-LAW = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+LAW = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 odd = st.one_of(
     st.none(), st.booleans(), st.integers(-(2**70), 2**70), st.integers(0, 9), st.text(max_size=9),
