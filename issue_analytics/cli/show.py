@@ -278,7 +278,6 @@ def show_replays(dataset: "Dataset", played: "Sequence[Replay]", changes: "pl.Da
                 "checked": f"{score['groups']:,}",
                 "weeks": f"{score['series_weeks']:,.0f}",
                 "alerts": f"{score['alerts']:,}",
-                "per day": _number(score["alerts_per_day"], 2),
                 "issues": f"{score['groups_alerted']:,}",
                 "at fallback": f"{score['at_fallback']:,}",
                 "recorded": f"{sides.get('both', 0):,} of {sides.get('both', 0) + sides.get('record', 0):,}",
