@@ -302,4 +302,9 @@ def test_a_backtest_can_judge_what_users_would_have_seen(work):
     assert summary["alerts"] == summary["events_caught"] == recorded
     text = run("report", "runs/p", "--out", "p.html", cwd=work).stdout
     assert "report: p.html" in text
-    assert "on archive and every 1d" in (work / "p.html").read_text()
+    page = (work / "p.html").read_text()
+    assert "on archive and every 1d" in page
+    assert "The lifecycle is replayed (policy production)" in page
+    assert "the fallback of 10 holds" in page
+    assert "Not simulated: counts are not cached" in page
+    assert "as if they were always fresh" not in page

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from issue_analytics.backtest.policy import Policy
+from issue_analytics.backtest.replay import NOT_SIMULATED
 from issue_analytics.backtest.result import VOLUMES
 from issue_analytics.counts import HOUR, span
 from issue_analytics.frames import RULES
@@ -314,6 +316,28 @@ def circular(results: "Sequence[BacktestResult]") -> str | None:
     return None
 
 
+def _watching(policy: Policy) -> list[str]:
+    """Who is checked, when, and against what, in sentences."""
+    if not policy.lifecycle:
+        return [
+            "Limits are judged as if they were always fresh: there is no fallback limit and no stale one. Where the "
+            "branch is none, production would use its fallback of 10 events per hour until a forecast is made; "
+            "recorded escalations with a forecast of 10 come from there."
+        ]
+    again = {
+        "record": "when the record says that people did so",
+        "never": "never",
+    }.get(policy.rearchive, f"{policy.rearchive} later")
+    fallback = f"the fallback of {policy.fallback} holds" if policy.fallback is not None else "a group is not checked"
+    return [
+        f"The lifecycle is replayed (policy {policy.name}): a group is checked while it is archived until it escalates "
+        f"and at least {policy.min_age_hours} hours old, when an occurrence arrives. Limits serve {policy.hold_days} "
+        f"days; after that, and where none is stored, {fallback}. A group that came back is not exposed until it is "
+        f"archived again: {again}. So an escalation that a setting foresaw by days is not judged.",
+        f"Not simulated: {'; '.join(NOT_SIMULATED)}.",
+    ]
+
+
 def method(results: "Sequence[BacktestResult]") -> list[str]:
     """How the numbers came about, in sentences."""
     rule = results[0].matching
@@ -329,9 +353,7 @@ def method(results: "Sequence[BacktestResult]") -> list[str]:
         *(lines[mode] for mode in modes),
         f"Limits are made {', '.join(schedules)}, from earlier hours only. The first 7 days of the data are warm-up: "
         "they serve as history and are not judged.",
-        "Limits are judged as if they were always fresh: there is no fallback limit and no stale one. Where the branch "
-        "is none, production would use its fallback of 10 events per hour until a forecast is made; recorded "
-        "escalations with a forecast of 10 come from there.",
+        *_watching(results[0].policy),
         f"An alert is hours over the limit at most {rule.merge_hours:g} h apart, within one exposed span. It ends "
         "where an escalation's time begins or ends, so that a long chain of false hours cannot hide behind one "
         "escalation.",
