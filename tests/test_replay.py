@@ -30,8 +30,8 @@ ARCHIVED = "archived_until_escalating"
 
 # where a recorded change leads, from which states alone if not from all
 FROM = {
-    ("escalating", "condition"): ("unknown", "archived_until_condition_met"),
-    ("escalating", "velocity"): ("unknown", "new"),
+    ("escalating", "condition"): ("unknown", "archived_until_condition_met", "ignored"),
+    ("escalating", "velocity"): ("unknown", "new", "unresolved"),
     ("regressed", None): ("unknown", "resolved"),
     ("first_seen", None): ("unknown",),
 }
@@ -62,11 +62,12 @@ def one_at_a_time(group, thresholds, policy, buckets="sparse", *, end=END, opens
     items += [(at, 1, "occurrence", number) for number, at in enumerate(group.moments)]
     before = None
     for at, kind, cause in sorted(group.changes, key=lambda change: (change[0], change[1] == ARCHIVED)):
-        if not (kind == "ongoing" and before in ("first_seen", "new", "regressed", "escalating")) and (
+        if not (kind == "ongoing" and before in ("first_seen", "new", "regressed", "escalating", "ongoing")) and (
             cause != "forecast"
         ):
             items.append((at, 2, kind, cause))
-        before = kind
+        if kind != "first_seen" or before is None:  # seen late is not new again
+            before = kind
     # what the loop adds later comes after what is due at the same time, and before any occurrence
     items = [(at, order, number, what, more) for number, (at, order, what, more) in enumerate(items)]
     heapify(items)
@@ -184,9 +185,9 @@ def random_group(rng):
     kinds = [
         (ARCHIVED, None), ("archived_forever", None), ("archived_until_condition_met", None), ("resolved", None),
         ("regressed", None), ("escalating", "condition"), ("escalating", "velocity"), ("escalating", "platform"),
-        ("ongoing", None), ("unresolved", None), ("escalating", "forecast"),
+        ("ongoing", None), ("unresolved", None), ("ignored", None), ("escalating", "forecast"),
     ]  # fmt: skip
-    odds = np.array([12, 1, 1, 2, 1, 1, 1, 0.5, 1, 1, 4])
+    odds = np.array([12, 1, 1, 2, 1, 1, 1, 0.5, 1, 1, 1, 4])
     changes = []
     if rng.random() < 0.7:
         born = moments[0] if moments and rng.random() < 0.5 else some_time()
@@ -383,6 +384,68 @@ def test_archived_again_within_an_hour_that_fired_it_is_checked_from_the_next_ho
     assert alerts(counts, record((EARLY, ARCHIVED), (again, ARCHIVED))) == [(50, 31, 30, "new"), (51, 32, 30, "new")]
     counts = history({-20: 3, 50: 31, 80: 500})
     assert alerts(counts, record((EARLY, ARCHIVED), (again, ARCHIVED))) == [(50, 31, 30, "new"), (80, 500, 310, "new")]
+
+
+def test_by_its_count_a_group_escalates_before_it_is_archived_again_and_stays_archived():
+    """The hour's end would come after the archive that lies in it."""
+    again = OPENS + 50 * HOUR + timedelta(minutes=30)
+    played = replay(history({-20: 3, 50: 31}), record((EARLY, ARCHIVED), (again, ARCHIVED)))
+    assert played.alerts.height == 1
+    assert played.states.select("state", "start", "end").rows() == [(ARCHIVED, EARLY, again), (ARCHIVED, again, None)]
+    assert played.exposure.select("start", "end").rows() == [(OPENS, again), (again, None)]
+
+
+def test_a_limit_that_lapses_on_the_hour_judges_nothing_of_that_hour():
+    """With hours only: not even an empty piece of it."""
+    archived = record((OPENS + 6 * DAY + 19 * HOUR, ARCHIVED))  # a limit of 70, and no refresh later
+    lapses = 20 * 24 + 19
+    fallback = replace(PRODUCTION, regenerate=False, fallback=100)
+    assert alerts(history({-4: 7, lapses - 1: 80}, days=40), archived, fallback) == [(lapses - 1, 80, 70, "new")]
+    assert alerts(history({-4: 7, lapses: 80}, days=40), archived, fallback) == []
+
+
+def test_a_limit_made_anew_lapses_later_than_the_one_before():
+    """An hour is not cut where a limit lapses that is not in force any more."""
+    policy = replace(PRODUCTION, hold_days=2)
+    archived = record((OPENS + timedelta(hours=5, minutes=4), ARCHIVED))
+    played = replay(history({-20: 3, 53: 31}), archived, policy=policy)
+    assert played.states["start"].to_list()[1] == OPENS + 54 * HOUR
+
+
+def snapshots(*changes):
+    return record(*changes).with_columns(source=pl.lit("group_attributes"))
+
+
+def test_snapshots_tell_the_cause_by_the_state_before():
+    """A new group that was loud is left to the rule for new ones; a condition needs a group that waits for one."""
+    loud = snapshots((OPENS, "new"), (OPENS + 5 * HOUR, "escalating"))
+    counts = history({0: 1})
+    assert replay(counts, loud).states["state"].to_list() == ["new", "escalating", "ongoing"]
+    assert replay(counts, loud, policy=replace(PRODUCTION, velocity=True)).states["state"].to_list() == [
+        "new",
+        "ongoing",
+    ]
+    met = snapshots((EARLY, ARCHIVED), (OPENS + 5 * HOUR, "archived_until_condition_met"), (OPENS + DAY, "escalating"))
+    own = replace(PRODUCTION, rearchive="5d")
+    assert replay(counts, met).states["state"].to_list()[1:3] == ["archived_until_condition_met", "escalating"]
+    assert replay(counts, met, policy=own).states["state"].to_list()[2] == "escalating"
+
+
+@pytest.mark.parametrize(
+    ("before", "cause", "follows"),
+    [("ignored", "condition", True), ("ignored", "platform", True), ("ignored", "velocity", False),
+     ("unresolved", "velocity", True), ("unresolved", "platform", True), ("unresolved", "condition", False)],
+)  # fmt: skip
+def test_a_status_that_says_no_more_may_be_any_of_its_states(before, cause, follows):
+    played = replay(history({0: 1}), record((EARLY, before), (OPENS, "escalating", cause)))
+    assert ("escalating" in played.states["state"].to_list()) is follows
+
+
+def test_what_is_recorded_twice_counts_once():
+    changes = record((EARLY, ARCHIVED), (OPENS + DAY, "resolved"), (OPENS + 2 * DAY, "regressed"),
+                     (OPENS + 9 * DAY, "ongoing"), (OPENS + 9 * DAY, "ongoing"))  # fmt: skip
+    played = replay(history({0: 1}), pl.concat([changes, changes]))
+    assert played.states.select("state", "by").rows()[-2:] == [("regressed", "record"), ("ongoing", "clock")]
 
 
 def test_the_limit_on_archive_is_baked_in():

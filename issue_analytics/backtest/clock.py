@@ -184,7 +184,11 @@ class Clock:
                 self._set_limits(np.nonzero(self.state == _ARCHIVED)[0], now)
             first, last = self.edges[hour], self.edges[hour + 1]
             actions = [self.actions[first:last]] if last > first else []
-            actions += self.later.pop(hour, [])
+            # a limit made anew since does not lapse yet
+            actions += [
+                one[(one.target != WAKE) | (one.at - self.made[one.group] == self.holds)]
+                for one in self.later.pop(hour, [])
+            ]
             touched = self._pieces(_together(actions), hour, now) if actions else None
             self._rest(touched, hour, now)
 
@@ -283,7 +287,7 @@ class Clock:
             if touched is not None:
                 asks[touched] = False
             self._ask(np.nonzero(asks)[0], hour, now, now + _HOUR_US)
-        self._watch(np.nonzero(over)[0], hour, now, now + _HOUR_US)
+        self._watch(np.nonzero(over)[0], hour, now, now + _HOUR_US, now + _HOUR_US)
 
     def _pieces(self, actions: Actions, hour: int, now: int) -> Ints:
         """An hour in which something is done, cut into pieces for the groups it is done to: those are returned."""
@@ -292,26 +296,28 @@ class Clock:
         for turn in _turns(actions):
             mine = actions[turn]
             place = np.searchsorted(touched, mine.group)
-            self._piece(mine.group, hour, since[place], mine.effect)
+            # a count without times fires just before what is done, and not after it
+            self._piece(mine.group, hour, since[place], mine.effect, mine.at)
             since[place] = mine.effect
             # a replay that went its own way is not told what others did in the record
             self._act(mine[~(self.on_its_own[mine.group] & mine.recorded)])
             self._set_limits(mine.group, mine.effect)
-        self._piece(touched, hour, since, np.full(touched.size, now + _HOUR_US))
+        end = np.full(touched.size, now + _HOUR_US)
+        self._piece(touched, hour, since, end, end)
         return touched
 
-    def _piece(self, who: Ints, hour: int, begin: Ints, end: Ints) -> None:
+    def _piece(self, who: Ints, hour: int, begin: Ints, end: Ints, fires: Ints) -> None:
         """A piece of an hour in which a group's limit stays the same."""
         if self.policy.regenerate:
             lacking = self.lacking[who]
             self._ask(who[lacking], hour, begin[lacking], end[lacking])
-        self._watch(who, hour, begin, end)
+        self._watch(who, hour, begin, end, fires)
 
     def _ask(self, who: Ints, hour: int, begin: Ints | int, end: Ints | int) -> None:
         """Note who has an occurrence in a piece of the hour, and no stored limit."""
         if who.size:
             first, last, exact = self._between(who, hour, begin, end)[1:]
-            there = np.where(exact, last > first, self.counts[who, hour] > 0)
+            there = np.where(exact, last > first, (self.counts[who, hour] > 0) & (begin < end))
             if there.any():
                 self.asked.append(who[there])
 
@@ -327,19 +333,19 @@ class Clock:
         )
         return opens, first, last, closes - opens == self.counts[who, hour]
 
-    def _watch(self, who: Ints, hour: int, begin: Ints | int, end: Ints | int) -> None:
-        """Hold a piece of an hour against the limit in force in it."""
+    def _watch(self, who: Ints, hour: int, begin: Ints | int, end: Ints | int, fires: Ints | int) -> None:
+        """Hold a piece of an hour against the limit in force in it; a count without times fires at ``fires``."""
         if who.size == 0:
             return
         limit, count = self.limit[who], self.counts[who, hour]
         opens, first, last, exact = self._between(who, hour, begin, end)
         # the first occurrence of the piece that finds more than the limit, itself counted
         by = np.maximum(opens + limit, first)
-        over = np.where(exact, by < last, (count > limit) & ~self.hot[who])
+        over = np.where(exact, by < last, (count > limit) & ~self.hot[who] & (begin < end))
         if not over.any():
             return
         who, limit, count, by, exact = (x[over] for x in (who, limit, count, by, exact))
-        ends = np.broadcast_to(np.asarray(end), over.shape)[over]
+        ends = np.broadcast_to(np.asarray(fires), over.shape)[over]
         at = np.full(who.size, -1, dtype=np.int64)
         if self.moments is not None:
             at[exact] = self.moments[by[exact]] - who[exact] * self.span + self.start

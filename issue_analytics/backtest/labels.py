@@ -30,11 +30,11 @@ CUT: Final = "history_truncated"
 
 _PROVENANCE: Final = {"forecast": "algorithm", "velocity": "velocity", "condition": "condition", "platform": "platform"}
 
-_BY_MAKER: Final = {"escalation": "algorithm", "velocity": "velocity", "condition": "condition"}
+_BY_MAKER: Final = {"escalation": "forecast", "velocity": "velocity", "condition": "condition"}
 _BY_STATE_BEFORE: Final = {
     one.before: _BY_MAKER[one.by] for one in TRANSITIONS if one.after == "escalating" and one.by in _BY_MAKER
 }
-"""From the state that an issue left to escalate, to who makes it: the platform apart, no state has two."""
+"""From the state that an issue left to escalate, to the cause: the platform apart, no state has two."""
 
 _INSTANT: Final = timedelta(microseconds=1)
 _NONE: Final = timedelta(0)
@@ -95,9 +95,7 @@ def label_escalations(status_changes: FrameT) -> tuple[FrameT, FrameT]:
             *KEY,
             escalated_at="at",
             ended_at=pl.lit(None, dtype=pl.Datetime("us", "UTC")),
-            provenance=pl.when(pl.col("snapshot") & pl.col("cause").is_null())
-            .then(pl.col("before").replace_strict(_BY_STATE_BEFORE, default="platform", return_dtype=pl.String))
-            .otherwise(pl.col("cause").replace_strict(_PROVENANCE, default="platform", return_dtype=pl.String)),
+            provenance=pl.col("cause").replace_strict(_PROVENANCE, default="platform", return_dtype=pl.String),
         )
         # recorded twice at one instant: circular truth must not hide behind another word
         .sort(*KEY, "escalated_at", pl.col("provenance") != "algorithm", "provenance")
@@ -109,13 +107,14 @@ def label_escalations(status_changes: FrameT) -> tuple[FrameT, FrameT]:
 def recorded_states(changes: FrameT) -> FrameT:
     """What is known of each group's states, in order; ``before`` is the state it left, null where none is known.
 
-    Nothing stands before the cut of a history; legacy records are read as what they mean, and snapshots that tell no
-    change are left out.
+    Nothing stands before the cut of a history; legacy records are read as what they mean, snapshots that tell no change
+    are left out, and those that tell an escalation have the cause that the state before tells.
     """
     kind, snapshot = pl.col("kind"), pl.col("source") == SNAPSHOTS
     legacy = (kind == "unresolved") & pl.col("forecast").is_not_null()
     cut = pl.col("at").filter(kind == CUT).min().over(KEY)
     counts = kind.is_in(_COUNTS_CHANGED)
+    untold = pl.col("snapshot") & (kind == "escalating") & pl.col("cause").is_null() & (pl.col("before") != CUT)
     return (
         changes.filter(kind.is_in([*STATUS_KINDS, CUT]) | kind.str.contains(_UNKNOWN_STATUS))
         .filter((pl.col("at") >= cut).fill_null(value=True))
@@ -133,6 +132,11 @@ def recorded_states(changes: FrameT) -> FrameT:
         .sort(*KEY, "at", kind != CUT, kind == "archived_until_escalating", "snapshot")
         .with_columns(before=pl.when(~counts).then("kind").forward_fill().shift(1).over(KEY))
         .filter(~(pl.col("snapshot") & (kind == pl.col("before")).fill_null(value=False)))
+        .with_columns(
+            cause=pl.when(untold)
+            .then(pl.col("before").replace_strict(_BY_STATE_BEFORE, default="platform", return_dtype=pl.String))
+            .otherwise("cause")
+        )
     )
 
 

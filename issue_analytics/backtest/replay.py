@@ -20,7 +20,7 @@ from issue_analytics.errors import DatasetError, FrameError, SettingsError
 from issue_analytics.forecast import check_buckets
 from issue_analytics.frames import KEY, RULES, check, empty, require
 from issue_analytics.issues.group_types import group_type
-from issue_analytics.issues.lifecycle import STATES, makers
+from issue_analytics.issues.lifecycle import ARCHIVED_STATES, STATES, UNRESOLVED_STATES, makers
 from issue_analytics.kernel import Buckets
 from issue_analytics.thresholds import PUBLISHED, STANDARD, FormulaConstants, ThresholdVariables, check_thresholds
 
@@ -337,10 +337,8 @@ def _done(changes: pl.DataFrame, policy: Policy) -> pl.DataFrame:
     Key, at, target, only, recorded, in the order of time.
     """
     kind, before = pl.col("kind"), pl.col("before")
-    escalations, _ = label_escalations(changes)
-    by_forecast = escalations.filter(pl.col("provenance") == "algorithm").select(
-        *KEY, pl.col("escalated_at").alias("at"), kind=pl.lit("escalating"), by_forecast=True
-    )
+    escalates = kind == "escalating"
+    by_forecast = (escalates & (pl.col("cause") == "forecast")).any().over(*KEY, "at")
     births = changes.filter(kind == FIRST_SEEN).select(*KEY, "at", kind=pl.lit("new"), cause=pl.lit(None, pl.String))
     table = pl.DataFrame(_targets(), orient="row", schema=["kind", "cause", "target", "only"])
     rows = (
@@ -351,12 +349,11 @@ def _done(changes: pl.DataFrame, policy: Policy) -> pl.DataFrame:
         .with_columns(
             kind=pl.when((kind.shift(-1).over(KEY) == CUT).fill_null(value=False)).then(pl.lit(CUT)).otherwise(kind)
         )
-        # the clock makes these itself
-        .filter(~((kind == "ongoing") & before.is_in(_UNSETTLED).fill_null(value=False)))
-        .join(by_forecast, on=[*KEY, "at", "kind"], how="left", maintain_order="left")
-        .filter(pl.col("by_forecast").is_null())
+        # the clock makes these itself; one that is told twice says nothing new
+        .filter(~((kind == "ongoing") & before.is_in([*_UNSETTLED, "ongoing"]).fill_null(value=False)))
+        .filter(~(escalates & by_forecast))
         .filter(~((pl.col("cause") == "velocity").fill_null(value=False) & pl.lit(policy.velocity)))
-        .with_columns(cause=pl.when(kind == "escalating").then(pl.col("cause").fill_null("platform")))
+        .with_columns(cause=pl.when(escalates).then(pl.col("cause").fill_null("platform")))
     )
     return (
         # a birth comes before what is done at the same time
@@ -396,9 +393,14 @@ def _loud(
 
 
 def _only(after: str, by: str) -> int:
-    """Bits of the states from which ``by`` leads to ``after``; nothing is ruled out from an unknown one."""
-    can = [state.name for state in STATES if by in makers(state.name, after)]
-    return sum(1 << code_of(name) for name in ("unknown", *can))
+    """Bits of the states from which ``by`` leads to ``after``; one that does not say more may be any that it can be."""
+    can = {state.name for state in STATES if by in makers(state.name, after)}
+    vague = {
+        "unknown": can,
+        "unresolved": can.intersection(UNRESOLVED_STATES),
+        "ignored": can.intersection(ARCHIVED_STATES),
+    }
+    return sum(1 << code_of(name) for name in can.union(name for name, some in vague.items() if some))
 
 
 def _targets() -> list[tuple[str, str | None, int, int]]:
