@@ -1,14 +1,17 @@
 from datetime import timedelta
+from itertools import permutations
 
 import polars as pl
 import pytest
 from histories import HOUR, MONDAY, UTC_US
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
 
 import issue_analytics as ia
 from issue_analytics import frames
 from issue_analytics.backtest import STATUS_KINDS, backtest, label_escalations
+from issue_analytics.backtest.labels import recorded_states
 from issue_analytics.exports.formats.activities import from_activity
 from issue_analytics.frames import KEY
 from issue_analytics.issues.lifecycle import STATES
@@ -138,6 +141,14 @@ def test_an_escalation_on_the_hour_is_judged():
 
 def snapshots(*rows):
     return changes(*rows).with_columns(source=pl.lit("group_attributes"))
+
+
+def test_what_is_recorded_at_one_instant_is_read_alike_in_any_order():
+    rows = [(0, "archived_until_escalating"), (10, "resolved"), (10, "unmerged"), (10, "escalating", "platform"),
+            (10, "ongoing"), (20, "ongoing")]  # fmt: skip
+    expected = recorded_states(changes(*rows))
+    for order in permutations(rows[1:-1]):
+        assert_frame_equal(recorded_states(changes(rows[0], *order, rows[-1])), expected)
 
 
 def test_a_snapshot_that_repeats_the_status_is_no_change():

@@ -284,6 +284,20 @@ def test_a_merge_ends_no_archive():
 # Why ours is another
 
 
+@pytest.mark.parametrize("kind", ["unresolved", "escalating"])
+def test_limits_are_known_from_old_records_as_labels_know_them(kind):
+    """Of spring 2023: an issue with a forecast became unresolved; and who records a limit is the algorithm."""
+    now = changed((AT - 30 * HOUR, ARCHIVED), (AT, 30))
+    old = now.with_columns(
+        kind=pl.when(pl.col("cause") == "forecast").then(pl.lit(kind)).otherwise("kind"),
+        cause=pl.lit(None, dtype=pl.String),
+    )
+    assert ia.label_escalations(old)[0]["provenance"].to_list() == ["algorithm"]
+    found = parity(counted(*QUIET), old)
+    assert found.rows.height == 1
+    assert_frame_equal(found.rows, parity(counted(*QUIET), now).rows)
+
+
 def test_other_thresholds_are_named():
     rng = np.random.default_rng(2)
     at = MONDAY + 300 * HOUR

@@ -12,10 +12,10 @@ __all__ = ["CUT", "STATUS_KINDS", "label_escalations", "recorded_states"]
 
 _STATES: Final = tuple(state.name for state in STATES)
 
-_COUNTS_CHANGED: Final = ("merged", "unmerged")
+COUNTS_CHANGED: Final = ("merged", "unmerged")
 """Words of activities that change what counts for a group, and leave its state as it is."""
 
-STATUS_KINDS: Final = tuple(sorted({*_STATES, *_COUNTS_CHANGED, "deleted", "ignored", "reprocess", "unresolved"}))
+STATUS_KINDS: Final = tuple(sorted({*_STATES, *COUNTS_CHANGED, "deleted", "ignored", "reprocess", "unresolved"}))
 """Kinds of status change that end a spell of exposure: states, and words of activities and of old exports that tell no
 one state. Other kinds (notes, assignments) change no status."""
 
@@ -113,7 +113,7 @@ def recorded_states(changes: FrameT) -> FrameT:
     kind, snapshot = pl.col("kind"), pl.col("source") == SNAPSHOTS
     legacy = (kind == "unresolved") & pl.col("forecast").is_not_null()
     cut = pl.col("at").filter(kind == CUT).min().over(KEY)
-    counts = kind.is_in(_COUNTS_CHANGED)
+    counts = kind.is_in(COUNTS_CHANGED)
     untold = pl.col("snapshot") & (kind == "escalating") & pl.col("cause").is_null() & (pl.col("before") != CUT)
     return (
         changes.filter(kind.is_in([*STATUS_KINDS, CUT]) | kind.str.contains(_UNKNOWN_STATUS))
@@ -128,8 +128,9 @@ def recorded_states(changes: FrameT) -> FrameT:
             .otherwise("cause"),
             snapshot=snapshot,
         )
-        # at one instant an archiving comes last: what it ended is over; a snapshot shows what an activity did
-        .sort(*KEY, "at", kind != CUT, kind == "archived_until_escalating", "snapshot")
+        # at one instant an archiving comes last: what it ended is over; a snapshot shows what an activity did; and
+        # whatever order the rows came in, the answer is the same
+        .sort(*KEY, "at", kind != CUT, kind == "archived_until_escalating", "snapshot", "kind", "cause", "forecast")
         .with_columns(before=pl.when(~counts).then("kind").forward_fill().shift(1).over(KEY))
         .filter(~(pl.col("snapshot") & (kind == pl.col("before")).fill_null(value=False)))
         .with_columns(

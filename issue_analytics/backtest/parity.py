@@ -12,7 +12,7 @@ from typing import Final
 
 import polars as pl
 
-from issue_analytics.backtest.labels import SNAPSHOTS, STATUS_KINDS
+from issue_analytics.backtest.labels import COUNTS_CHANGED, CUT, recorded_states
 from issue_analytics.backtest.made import WINDOW, History
 from issue_analytics.backtest.policy import PRODUCTION, Policy
 from issue_analytics.counts import HOUR, span, whole_hour
@@ -207,7 +207,9 @@ def parity(
     check_buckets(buckets)
     changes = check(_eager(status_changes), "StatusChanges")
     stored = empty("RecordedForecasts") if recorded_forecasts is None else _eager(recorded_forecasts)
-    recorded = _recorded(changes, check(stored, "RecordedForecasts"))
+    # a history that was cut off lacks archives, which are taken to have been; and merges change no status
+    told = recorded_states(changes.filter(pl.col("kind") != CUT)).filter(~pl.col("kind").is_in(COUNTS_CHANGED))
+    recorded = _recorded(told, check(stored, "RecordedForecasts"))
     concerned = recorded.select(KEY).unique()
     known = check(_eager(counts), "HourlyCounts")
     ends = span(known)
@@ -225,7 +227,7 @@ def parity(
         history=History(known, born, events),
         active=known.filter(pl.col("count") > 0).select(*KEY, "hour").sort("hour"),
         came=_came(known, events),
-        spells=_spells(changes, recorded),
+        spells=_spells(told, recorded),
         born=born,
         altered=keys.select(KEY).unique(),
         begins=begins,
@@ -250,10 +252,10 @@ def _keys(frame: pl.DataFrame) -> pl.DataFrame:
 # What is in the record
 
 
-def _recorded(changes: pl.DataFrame, stored: pl.DataFrame) -> pl.DataFrame:
+def _recorded(states: pl.DataFrame, stored: pl.DataFrame) -> pl.DataFrame:
     """Recorded limits: row, key, source, at, date, recorded."""
-    fired = changes.filter(pl.col("kind") == "escalating", pl.col("cause") == "forecast").filter(
-        pl.col("forecast").is_not_null()
+    fired = states.filter(
+        pl.col("kind") == "escalating", pl.col("cause") == "forecast", pl.col("forecast").is_not_null()
     )
     frames = [
         fired.select(*KEY, "at", source=pl.lit("escalation"), date=pl.col("at").dt.date(), recorded="forecast"),
@@ -263,18 +265,10 @@ def _recorded(changes: pl.DataFrame, stored: pl.DataFrame) -> pl.DataFrame:
     return found.sort(*KEY, "at", "date", "source").with_row_index("row")
 
 
-def _spells(changes: pl.DataFrame, recorded: pl.DataFrame) -> pl.DataFrame:
+def _spells(states: pl.DataFrame, recorded: pl.DataFrame) -> pl.DataFrame:
     """When groups were archived until escalating: key, ``archived`` (null: not in the record), since, until."""
-    snapshot, kind = pl.col("source") == SNAPSHOTS, pl.col("kind")
-    kinds = [name for name in STATUS_KINDS if name not in ("merged", "unmerged")]  # these change no status
-    states = (
-        changes.filter(kind.is_in(kinds))
-        .sort(*KEY, "at", kind == "archived_until_escalating", snapshot)
-        .with_columns(before=kind.shift(1).over(KEY))
-        .filter(~(snapshot & (kind == pl.col("before")).fill_null(value=False)))
-        .with_columns(before=kind.shift(1).over(KEY), since=pl.col("at").shift(1).over(KEY))
-        .with_columns(until=pl.col("at").shift(-1).over(KEY))
-    )
+    kind = pl.col("kind")
+    states = states.with_columns(since=pl.col("at").shift(1).over(KEY), until=pl.col("at").shift(-1).over(KEY))
     recorded_spells = states.filter(kind == "archived_until_escalating").select(
         *KEY, archived="at", since="at", until="until"
     )
