@@ -70,9 +70,16 @@ def test_the_service_does_all_that_a_store_does():
     assert public(ia.Store) == public(ia.IssueService) - {"store"} == set(CALLS)
     for name in CALLS:
         theirs, ours = (inspect.signature(getattr(kind, name)).parameters for kind in (ia.Store, ia.IssueService))
-        assert set(PAIR) <= set(ours)
-        open_ended = any(one.kind is one.VAR_KEYWORD for one in ours.values())
-        assert open_ended or set(theirs) == set(ours) - set(PAIR)
+        apart = {"where", *PAIR}  # what says whose store is meant; all else is the same, defaults and types included
+        assert set(ours) & apart
+        assert [*theirs.values()] == [one for one in ours.values() if one.name not in apart]
+
+
+def test_what_a_call_does_not_know_is_refused_whoever_asks(tmp_path):
+    service = ia.IssueService.create_delegation({"stores": {"a": str(tmp_path / "a.db")}, "organizations": {"x": "a"}})
+    for organization in ("x", "unknown"):
+        with pytest.raises(TypeError, match="util"):
+            service.archive((1, 7), util="forever", organization=organization)
 
 
 @pytest.mark.parametrize("name", CALLS)
@@ -133,6 +140,18 @@ def test_the_configuration_is_where_it_was_named(tmp_path, monkeypatch):
     assert ia.IssueService.create_delegation(tmp_path / CONFIG).get(1, 7, organization="acme") is not None
 
 
+def test_a_file_lies_where_the_configuration_does_also_as_a_url(tmp_path):
+    folder = tmp_path / "100% ours?"
+    folder.mkdir()
+    (folder / CONFIG).write_text(f'[stores]\na = "sqlite:///a.db"\nb = "sqlite:///{tmp_path}/b.db"\n'
+                                 '[regions]\na = "a"\nb = "b"')  # fmt: skip
+    service = ia.IssueService.create_delegation(folder / CONFIG)
+    service.create(1, 7, region="a")
+    service.create(1, 7, region="b")
+    assert (folder / "a.db").exists()
+    assert (tmp_path / "b.db").exists()
+
+
 def test_without_configuration_there_is_one_store_of_ones_own(tmp_path, monkeypatch):
     service = ia.IssueService.create_delegation()
     assert service.create(1, 7).group_id == 7
@@ -148,8 +167,11 @@ def test_without_configuration_there_is_one_store_of_ones_own(tmp_path, monkeypa
         ("stores = [", "Invalid"),
         ("[stores]\na = 3", r"\[stores\] holds lines"),
         ("stores = 3", r"\[stores\] holds lines"),
-        ('[organizations]\nacme = "a"', "acme = 'a': .stores. names no such store"),
-        ('default = "a"', "default = 'a'"),
+        ('[organizations]\nacme = "a"', "acme: .stores. names no such store, only none at all"),
+        ('default = "a"\n[stores]\nb = "b.db"', "default: .stores. names no such store, only 'b'"),
+        ('default = ["a"]', "default: .stores. names no such store"),
+        ('default = "postgresql://ia:geheim@host/db"', "default: .stores. names no such store"),
+        ('[organizations]\nacme = "postgresql://ia:geheim@host/db"', "acme: .stores. names no such store"),
         ("[store]", "unknown 'store'"),
     ],
 )
@@ -158,6 +180,7 @@ def test_a_configuration_that_makes_no_sense_is_told(tmp_path, text, message):
     with pytest.raises(ia.SettingsError, match=message) as error:
         ia.IssueService.create_delegation().list()
     assert CONFIG in str(error.value)
+    assert "geheim" not in str(error.value)
 
 
 def test_a_configuration_that_was_named_must_be_there(tmp_path):

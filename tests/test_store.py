@@ -102,6 +102,9 @@ def test_issues_are_listed_filtered_and_paged(store):
     assert keys(text="cpu") == [(1, 1), (2, 3)]
     assert keys(seen_since=MONDAY + DAY) == [(1, 2), (2, 2)]
     assert keys(project_id=[]) == []
+    # more than a statement has parameters for
+    assert keys(project_id=range(2, 70_000), group_id=range(2, 70_000)) == [(2, 2), (2, 3)]
+    assert store.count(group_id=range(70_000), type=range(2, 70_000)) == 2
     assert store.count(state="unresolved") == 3
     assert store.list().schema == FRAMES["issues"]
     assert store.list(text="nowhere").schema == FRAMES["issues"]
@@ -617,6 +620,18 @@ def test_a_server_that_is_not_there_is_told_without_its_password(postgres):
         ia.open_store(postgres, create=False)
     with pytest.raises(ia.DatasetError, match="no schema"):
         ia.open_store(f"{postgres}?options=-csearch_path%3Dnowhere")
+
+
+def test_a_url_that_makes_no_sense_is_told_without_its_password(postgres):
+    for wrong in (
+        "postgresql:ia:geheim@host/db", "postgresql:/ia:geheim@host/db", "Postgres+psycopg:ia:geheim@host/db",
+        "postgresql://ia:geheim@host/db?host=a&port=geheim",
+    ):  # fmt: skip
+        with pytest.raises(ia.SettingsError, match="the URL makes no sense") as error:
+            ia.open_store(wrong)
+        assert "geheim" not in str(error.value)
+    with pytest.raises(ia.DatasetError, match='invalid connection option "colour"'):
+        ia.open_store(f"{postgres}?colour=geheim")
 
 
 def test_a_store_of_a_newer_version_is_refused(store, place):

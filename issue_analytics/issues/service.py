@@ -5,16 +5,19 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypedDict, Unpack
+from urllib.parse import quote
 
 import polars as pl
 
 from issue_analytics.errors import SettingsError
 from issue_analytics.frames import empty
+from issue_analytics.issues.ongoing import AFTER_DAYS
 from issue_analytics.issues.payload import shown
 from issue_analytics.issues.records import IssueOccurrence
 from issue_analytics.issues.store import Groups, Issue, Store, open_store
 from issue_analytics.issues.store.columns import nothing
+from issue_analytics.issues.store.store import Escalated, Until, Verdict
 
 __all__ = ["CONFIG", "ENVIRONMENT", "IssueService", "issue_service"]
 
@@ -27,7 +30,12 @@ CONFIG: Final = "issue_analytics.toml"
 _TABLES: Final = ("stores", "regions", "organizations")
 _DEFAULT: Final = "default"
 
-Organization = str | int | None
+
+class Where(TypedDict, total=False):
+    """Whose store a call goes to: one of the two, or neither for the default store."""
+
+    organization: str | int | None
+    region: str | None
 
 
 class IssueService:
@@ -84,7 +92,7 @@ class IssueService:
         return cls(config)
 
     def store(
-        self, *, organization: Organization = None, region: str | None = None, create: bool = True
+        self, *, organization: str | int | None = None, region: str | None = None, create: bool = True
     ) -> Store | None:
         """The store of an organization or a region; None where the configuration knows none.
 
@@ -121,30 +129,74 @@ class IssueService:
         project_id: int,
         group_id: int,
         *,
-        organization: Organization = None,
-        region: str | None = None,
-        **values: Any,
+        title: str | None = None,
+        culprit: str | None = None,
+        level: str | None = None,
+        type: int | None = None,  # noqa: A002 - the column's name
+        priority: int | None = None,
+        first_seen: datetime | None = None,
+        who: str | None = None,
+        **where: Unpack[Where],
     ) -> Issue | None:
         """Make a new issue; see :meth:`Store.create`."""
-        store = self.store(organization=organization, region=region)
-        return None if store is None else store.create(project_id, group_id, **values)
+        store = self.store(**where)
+        if store is None:
+            return None
+        return store.create(
+            project_id, group_id, title=title, culprit=culprit, level=level, type=type, priority=priority,
+            first_seen=first_seen, who=who,
+        )  # fmt: skip
 
-    def get(
-        self, project_id: int, group_id: int, *, organization: Organization = None, region: str | None = None
-    ) -> Issue | None:
+    def get(self, project_id: int, group_id: int, **where: Unpack[Where]) -> Issue | None:
         """An issue; None if it is not there; see :meth:`Store.get`."""
-        store = self.store(organization=organization, region=region)
+        store = self.store(**where)
         return None if store is None else store.get(project_id, group_id)
 
-    def list(self, *, organization: Organization = None, region: str | None = None, **filters: Any) -> pl.DataFrame:
+    def list(
+        self,
+        *,
+        project_id: int | Iterable[int] | None = None,
+        group_id: int | Iterable[int] | None = None,
+        state: str | Iterable[str] | None = None,
+        priority: int | Iterable[int] | None = None,
+        type: int | Iterable[int] | None = None,  # noqa: A002 - the column's name
+        text: str | None = None,
+        seen_since: datetime | None = None,
+        sort: str = "last_seen",
+        descending: bool = True,
+        limit: int | None = None,
+        offset: int = 0,
+        **where: Unpack[Where],
+    ) -> pl.DataFrame:
         """Issues that pass every filter; see :meth:`Store.list`."""
-        store = self.store(organization=organization, region=region)
-        return nothing("issues") if store is None else store.list(**filters)
+        store = self.store(**where)
+        if store is None:
+            return nothing("issues")
+        return store.list(
+            project_id=project_id, group_id=group_id, state=state, priority=priority, type=type, text=text,
+            seen_since=seen_since, sort=sort, descending=descending, limit=limit, offset=offset,
+        )  # fmt: skip
 
-    def count(self, *, organization: Organization = None, region: str | None = None, **filters: Any) -> int:
+    def count(
+        self,
+        *,
+        project_id: int | Iterable[int] | None = None,
+        group_id: int | Iterable[int] | None = None,
+        state: str | Iterable[str] | None = None,
+        priority: int | Iterable[int] | None = None,
+        type: int | Iterable[int] | None = None,  # noqa: A002 - the column's name
+        text: str | None = None,
+        seen_since: datetime | None = None,
+        **where: Unpack[Where],
+    ) -> int:
         """How many issues pass every filter; see :meth:`Store.count`."""
-        store = self.store(organization=organization, region=region)
-        return 0 if store is None else store.count(**filters)
+        store = self.store(**where)
+        if store is None:
+            return 0
+        return store.count(
+            project_id=project_id, group_id=group_id, state=state, priority=priority, type=type, text=text,
+            seen_since=seen_since,
+        )  # fmt: skip
 
     def update(
         self,
@@ -152,36 +204,24 @@ class IssueService:
         group_id: int,
         *,
         version: int,
-        organization: Organization = None,
+        who: str | None = None,
+        at: datetime | None = None,
+        organization: str | int | None = None,
         region: str | None = None,
-        **values: Any,
+        **values: str | int | datetime | None,
     ) -> Issue | None:
         """Change an issue, if nobody has changed it meanwhile; see :meth:`Store.update`."""
         store = self.store(organization=organization, region=region)
-        return None if store is None else store.update(project_id, group_id, version=version, **values)
+        return None if store is None else store.update(project_id, group_id, version=version, who=who, at=at, **values)
 
-    def delete(
-        self,
-        groups: Groups,
-        *,
-        organization: Organization = None,
-        region: str | None = None,
-        who: str | None = None,
-    ) -> int:
+    def delete(self, groups: Groups, *, who: str | None = None, **where: Unpack[Where]) -> int:
         """Delete issues; how many; see :meth:`Store.delete`."""
-        store = self.store(organization=organization, region=region)
+        store = self.store(**where)
         return 0 if store is None else store.delete(groups, who=who)
 
-    def put(
-        self,
-        issues: pl.DataFrame | pl.LazyFrame,
-        *,
-        organization: Organization = None,
-        region: str | None = None,
-        who: str | None = None,
-    ) -> int:
+    def put(self, issues: pl.DataFrame | pl.LazyFrame, *, who: str | None = None, **where: Unpack[Where]) -> int:
         """Make and change any number of issues at once; how many; see :meth:`Store.put`."""
-        store = self.store(organization=organization, region=region)
+        store = self.store(**where)
         return 0 if store is None else store.put(issues, who=who)
 
     # ---- what happens to them ----
@@ -189,71 +229,92 @@ class IssueService:
     def record(
         self,
         occurrences: IssueOccurrence | Iterable[IssueOccurrence] | pl.DataFrame | pl.LazyFrame,
-        *,
-        organization: Organization = None,
-        region: str | None = None,
+        **where: Unpack[Where],
     ) -> pl.DataFrame:
         """Record occurrences; the issues they belong to; see :meth:`Store.record`."""
-        store = self.store(organization=organization, region=region)
+        store = self.store(**where)
         return nothing("issues") if store is None else store.record(occurrences)
 
-    def load(
-        self,
-        status_changes: pl.DataFrame | pl.LazyFrame,
-        *,
-        organization: Organization = None,
-        region: str | None = None,
-    ) -> int:
+    def load(self, status_changes: pl.DataFrame | pl.LazyFrame, **where: Unpack[Where]) -> int:
         """Take recorded changes into the history; how many were new; see :meth:`Store.load`."""
-        store = self.store(organization=organization, region=region)
+        store = self.store(**where)
         return 0 if store is None else store.load(status_changes)
 
     def archive(
         self,
         groups: Groups,
+        until: Until = "escalating",
         *,
-        organization: Organization = None,
-        region: str | None = None,
-        **how: Any,
+        condition: Mapping[str, Any] | None = None,
+        who: str | None = None,
+        at: datetime | None = None,
+        **where: Unpack[Where],
     ) -> pl.DataFrame:
         """Archive issues; see :meth:`Store.archive`."""
-        store = self.store(organization=organization, region=region)
-        return nothing("issues") if store is None else store.archive(groups, **how)
+        store = self.store(**where)
+        return nothing("issues") if store is None else store.archive(groups, until, condition=condition, who=who, at=at)
 
     def resolve(
-        self, groups: Groups, *, organization: Organization = None, region: str | None = None, **how: Any
+        self,
+        groups: Groups,
+        *,
+        who: str | None = None,
+        at: datetime | None = None,
+        **where: Unpack[Where],
     ) -> pl.DataFrame:
         """Mark issues as resolved; see :meth:`Store.resolve`."""
-        store = self.store(organization=organization, region=region)
-        return nothing("issues") if store is None else store.resolve(groups, **how)
+        store = self.store(**where)
+        return nothing("issues") if store is None else store.resolve(groups, who=who, at=at)
 
     def unresolve(
-        self, groups: Groups, *, organization: Organization = None, region: str | None = None, **how: Any
+        self,
+        groups: Groups,
+        *,
+        who: str | None = None,
+        at: datetime | None = None,
+        **where: Unpack[Where],
     ) -> pl.DataFrame:
         """Bring resolved issues back; see :meth:`Store.unresolve`."""
-        store = self.store(organization=organization, region=region)
-        return nothing("issues") if store is None else store.unresolve(groups, **how)
+        store = self.store(**where)
+        return nothing("issues") if store is None else store.unresolve(groups, who=who, at=at)
 
     def unarchive(
-        self, groups: Groups, *, organization: Organization = None, region: str | None = None, **how: Any
+        self,
+        groups: Groups,
+        *,
+        who: str | None = None,
+        at: datetime | None = None,
+        **where: Unpack[Where],
     ) -> pl.DataFrame:
         """Bring archived issues back; see :meth:`Store.unarchive`."""
-        store = self.store(organization=organization, region=region)
-        return nothing("issues") if store is None else store.unarchive(groups, **how)
+        store = self.store(**where)
+        return nothing("issues") if store is None else store.unarchive(groups, who=who, at=at)
 
     def review(
-        self, groups: Groups, *, organization: Organization = None, region: str | None = None, **how: Any
+        self,
+        groups: Groups,
+        *,
+        who: str | None = None,
+        at: datetime | None = None,
+        **where: Unpack[Where],
     ) -> pl.DataFrame:
         """Mark regressed or escalating issues as reviewed; see :meth:`Store.review`."""
-        store = self.store(organization=organization, region=region)
-        return nothing("issues") if store is None else store.review(groups, **how)
+        store = self.store(**where)
+        return nothing("issues") if store is None else store.review(groups, who=who, at=at)
 
     def escalate(
-        self, groups: Groups, *, organization: Organization = None, region: str | None = None, **how: Any
+        self,
+        groups: Groups,
+        *,
+        forecast: int | None = None,
+        by: Escalated = "escalation",
+        who: str | None = None,
+        at: datetime | None = None,
+        **where: Unpack[Where],
     ) -> pl.DataFrame:
         """Make issues escalate; see :meth:`Store.escalate`."""
-        store = self.store(organization=organization, region=region)
-        return nothing("issues") if store is None else store.escalate(groups, **how)
+        store = self.store(**where)
+        return nothing("issues") if store is None else store.escalate(groups, forecast=forecast, by=by, who=who, at=at)
 
     def move(
         self,
@@ -261,63 +322,47 @@ class IssueService:
         state: str,
         *,
         by: str,
-        organization: Organization = None,
-        region: str | None = None,
-        **how: Any,
+        who: str | None = None,
+        at: datetime | None = None,
+        note: str | None = None,
+        **where: Unpack[Where],
     ) -> pl.DataFrame:
         """Bring issues into a state; see :meth:`Store.move`."""
-        store = self.store(organization=organization, region=region)
-        return nothing("issues") if store is None else store.move(groups, state, by=by, **how)
+        store = self.store(**where)
+        return nothing("issues") if store is None else store.move(groups, state, by=by, who=who, at=at, note=note)
 
     def ongoing(
         self,
         at: datetime | None = None,
         *,
-        organization: Organization = None,
-        region: str | None = None,
-        **how: Any,
+        days: int = AFTER_DAYS,
+        who: str | None = None,
+        **where: Unpack[Where],
     ) -> pl.DataFrame:
         """Bring what has been new, regressed or escalating for long to ongoing; see :meth:`Store.ongoing`."""
-        store = self.store(organization=organization, region=region)
-        return nothing("issues") if store is None else store.ongoing(at, **how)
+        store = self.store(**where)
+        return nothing("issues") if store is None else store.ongoing(at, days=days, who=who)
 
-    def history(
-        self, groups: Groups | None = None, *, organization: Organization = None, region: str | None = None
-    ) -> pl.DataFrame:
+    def history(self, groups: Groups | None = None, **where: Unpack[Where]) -> pl.DataFrame:
         """What happened to issues; see :meth:`Store.history`."""
-        store = self.store(organization=organization, region=region)
+        store = self.store(**where)
         return nothing("history") if store is None else store.history(groups)
 
-    def occurrences(
-        self, groups: Groups | None = None, *, organization: Organization = None, region: str | None = None
-    ) -> pl.DataFrame:
+    def occurrences(self, groups: Groups | None = None, **where: Unpack[Where]) -> pl.DataFrame:
         """Recorded occurrences; see :meth:`Store.occurrences`."""
-        store = self.store(organization=organization, region=region)
+        store = self.store(**where)
         return nothing("occurrences") if store is None else store.occurrences(groups)
 
     # ---- forecasts ----
 
-    def put_forecasts(
-        self,
-        forecasts: pl.DataFrame | pl.LazyFrame,
-        *,
-        organization: Organization = None,
-        region: str | None = None,
-    ) -> int:
+    def put_forecasts(self, forecasts: pl.DataFrame | pl.LazyFrame, **where: Unpack[Where]) -> int:
         """Store forecasts; how many; see :meth:`Store.put_forecasts`."""
-        store = self.store(organization=organization, region=region)
+        store = self.store(**where)
         return 0 if store is None else store.put_forecasts(forecasts)
 
-    def forecasts(
-        self,
-        groups: Groups | None = None,
-        *,
-        organization: Organization = None,
-        region: str | None = None,
-        latest: bool = False,
-    ) -> pl.DataFrame:
+    def forecasts(self, groups: Groups | None = None, *, latest: bool = False, **where: Unpack[Where]) -> pl.DataFrame:
         """Stored forecasts; see :meth:`Store.forecasts`."""
-        store = self.store(organization=organization, region=region)
+        store = self.store(**where)
         return nothing("forecasts") if store is None else store.forecasts(groups, latest=latest)
 
     # ---- what people say of alerts ----
@@ -327,34 +372,32 @@ class IssueService:
         project_id: int,
         group_id: int,
         hour: datetime,
-        verdict: Any,
+        verdict: Verdict,
         *,
-        organization: Organization = None,
-        region: str | None = None,
-        **how: Any,
+        note: str | None = None,
+        who: str | None = None,
+        at: datetime | None = None,
+        **where: Unpack[Where],
     ) -> None:
         """Say of an alert whether the issue really escalated; see :meth:`Store.label`."""
-        store = self.store(organization=organization, region=region)
+        store = self.store(**where)
         if store is not None:
-            store.label(project_id, group_id, hour, verdict, **how)
+            store.label(project_id, group_id, hour, verdict, note=note, who=who, at=at)
 
     def labels(
         self,
         groups: Groups | None = None,
         *,
-        organization: Organization = None,
-        region: str | None = None,
         superseded: bool = False,
+        **where: Unpack[Where],
     ) -> pl.DataFrame:
         """What was said of alerts; see :meth:`Store.labels`."""
-        store = self.store(organization=organization, region=region)
+        store = self.store(**where)
         return nothing("labels") if store is None else store.labels(groups, superseded=superseded)
 
-    def human_escalations(
-        self, groups: Groups | None = None, *, organization: Organization = None, region: str | None = None
-    ) -> pl.DataFrame:
+    def human_escalations(self, groups: Groups | None = None, **where: Unpack[Where]) -> pl.DataFrame:
         """Alerts that people called escalations, as a truth for backtests; see :meth:`Store.human_escalations`."""
-        store = self.store(organization=organization, region=region)
+        store = self.store(**where)
         return empty("Escalations") if store is None else store.human_escalations(groups)
 
 
@@ -388,15 +431,22 @@ def _read(what: str, found: Mapping[str, Any], folder: Path) -> dict[str, dict[s
             raise SettingsError(f'{what}: [{name}] holds lines such as name = "text".')
     routes = {name: {str(key): value for key, value in entries.items()} for name, entries in tables.items()}
     routes[_DEFAULT] = {} if default is None else {_DEFAULT: default}
+    names = ", ".join(map(shown, routes["stores"])) or "none at all"
     for table in ("regions", "organizations", _DEFAULT):
         for key, store in routes[table].items():
-            if store not in routes["stores"]:
-                raise SettingsError(f"{what}: {key} = {shown(store)}: [stores] names no such store.")
-    routes["stores"] = {
-        name: place if "://" in place else str(folder / Path(place).expanduser())
-        for name, place in routes["stores"].items()
-    }
+            if not isinstance(store, str) or store not in routes["stores"]:
+                # what stands there is not shown: it may be a URL with a password
+                raise SettingsError(f"{what}: {key}: [stores] names no such store, only {names}.")
+    routes["stores"] = {name: _place(place, folder) for name, place in routes["stores"].items()}
     return routes
+
+
+def _place(place: str, folder: Path) -> str:
+    """A place of the configuration: files lie from its folder, those that are written as a URL too."""
+    kind, mark, file = place.partition(":///")
+    if kind == "sqlite" and not file.startswith("/"):
+        return f"{kind}{mark}{quote(str(folder))}/{file}"
+    return place if "://" in place else str(folder / Path(place).expanduser())
 
 
 issue_service: Final = IssueService.create_delegation()

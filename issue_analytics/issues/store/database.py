@@ -26,6 +26,7 @@ _PATIENCE: Final = 60
 """Seconds to wait for other writers."""
 
 _TRIES: Final = 8
+_NO_URL: Final = "store: the URL makes no sense; write postgresql://user:password@host/database."
 _LOST: Final = {"40001", "40P01"}  # another transaction was in the way; nothing was done, and once more may go well
 _TOLD: Final = {"42501", "3F000", "42P01"}  # no permission, no schema, no table: for the user to mend
 
@@ -112,7 +113,8 @@ class Database:
             if state in _LOST:
                 raise _LostError(f"{self.name}: other writers were in the way ({_first_line(error)}).") from None
             mendable = isinstance(error, sa.exc.OperationalError) or type(error) is sa.exc.DatabaseError
-            if not mendable and state not in _TOLD:
+            never_sent = error.statement is None  # what connecting fails of is in the URL
+            if not mendable and not never_sent and state not in _TOLD:
                 raise
             raise DatasetError(f"{self.name}: {_first_line(error)}.") from None
 
@@ -130,12 +132,14 @@ def _url(place: str | Path) -> URL:
     text = str(place)
     if not text or text == ":memory:" or "\0" in text:
         raise SettingsError(f"store {text!r}: name a file, or a URL such as postgresql://host/database.")
+    if re.match(r"(?i)postgres(ql)?[+a-z0-9]*:(?!//)", text):  # no file anybody means, and it may hold a password
+        raise SettingsError(_NO_URL)
     if isinstance(place, Path) or not re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text):
         return URL.create("sqlite", database=str(Path(text).expanduser()))
     try:
         url = sa.make_url(text)
     except (sa.exc.ArgumentError, ValueError):
-        raise SettingsError("store: the URL makes no sense; write postgresql://user:password@host/database.") from None
+        raise SettingsError(_NO_URL) from None
     kind = url.drivername.partition("+")[0]
     if kind == "sqlite" and url.database not in (None, "", ":memory:"):
         return URL.create("sqlite", database=url.database)
@@ -171,16 +175,20 @@ def _engine(url: URL) -> Engine:
         sa.event.listen(engine, "begin", _begin)
         return engine
     try:
-        return sa.create_engine(
+        engine = sa.create_engine(
             url,
             poolclass=sa.pool.NullPool,
             hide_parameters=True,
             connect_args={"connect_timeout": _PATIENCE},
         )
+    except sa.exc.ArgumentError:
+        raise SettingsError(_NO_URL) from None
     except ModuleNotFoundError:
         raise SettingsError(
             f"store {_shown(url)}: psycopg is missing; pip install 'issue-analytics[postgresql]'."
         ) from None
+    sa.event.listen(engine, "begin", _be_patient)
+    return engine
 
 
 def _prepare(connection: sqlite3.Connection, _: object) -> None:
@@ -205,6 +213,12 @@ def _begin(connection: Connection) -> None:
     # who will write says so at once: turned from a reader into a writer, a transaction can only fail
     writes = connection.get_execution_options().get("writes")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _be_patient(connection: Connection) -> None:
+    # left to itself, the server lets a writer wait for another for ever
+    if connection.get_execution_options().get("writes"):
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_PATIENCE}s'")
 
 
 # ---- frames in and out ----

@@ -1,7 +1,7 @@
 """What is read from a store, within one transaction."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import polars as pl
 import sqlalchemy as sa
@@ -18,7 +18,11 @@ Filters = dict[str, Any]
 """Column of issues -> the values it may have; ``text``: what title or culprit must hold; ``seen_since``: a time."""
 
 
-def _where(filters: Filters) -> list[sa.ColumnElement[bool]]:
+_FEW: Final = 1000
+"""Values of a filter that a statement has parameters for; PostgreSQL ends at 65,535 of them."""
+
+
+def _where(connection: Connection, filters: Filters) -> list[sa.ColumnElement[bool]]:
     made: list[sa.ColumnElement[bool]] = []
     for name, wanted in filters.items():
         if wanted is None:
@@ -29,8 +33,12 @@ def _where(filters: Filters) -> list[sa.ColumnElement[bool]]:
             )
         elif name == "seen_since":
             made.append(issues.c.last_seen >= wanted)
-        else:
+        elif len(wanted) <= _FEW:
             made.append(issues.c[name].in_(wanted))
+        else:
+            values = pl.DataFrame({name: pl.Series(wanted)}).unique()
+            # the sum keeps SQLite from asking its index for each of the values, times each of another filter's
+            made.append((issues.c[name] + 0).in_(sa.select(stage(connection, values, f"wanted_{name}"))))
     return made
 
 
@@ -40,13 +48,16 @@ def find(
     """Issues that pass every filter; of equal ones the smaller key comes first, so that pages do not overlap."""
     column = issues.c[sort]
     order = (column.desc() if descending else column.asc()).nulls_last()
-    query = sa.select(issues).where(*_where(filters)).order_by(order, *_key(issues)).limit(limit).offset(offset)
+    query = (
+        sa.select(issues).where(*_where(connection, filters)).order_by(order, *_key(issues)).limit(limit).offset(offset)
+    )
     return frame_of(connection, query, "issues")
 
 
 def count(connection: Connection, filters: Filters) -> int:
     """How many issues pass every filter."""
-    return int(connection.execute(sa.select(sa.func.count()).select_from(issues).where(*_where(filters))).scalar_one())
+    query = sa.select(sa.func.count()).select_from(issues).where(*_where(connection, filters))
+    return int(connection.execute(query).scalar_one())
 
 
 def locked(connection: Connection, keys: pl.DataFrame) -> pl.DataFrame:

@@ -40,6 +40,8 @@ LABELS: Final = ("escalated", "noise")
 """What a person can say of an alert."""
 
 Until = Literal["escalating", "condition", "forever"]
+Escalated = Literal["escalation", "velocity", "condition", "platform"]
+Verdict = Literal["escalated", "noise"]
 _ARCHIVED: Final = {
     "escalating": "archived_until_escalating",
     "condition": "archived_until_condition_met",
@@ -443,7 +445,7 @@ class Store:
         groups: Groups,
         *,
         forecast: int | None = None,
-        by: Literal["escalation", "velocity", "condition", "platform"] = "escalation",
+        by: Escalated = "escalation",
         who: str | None = None,
         at: datetime | None = None,
     ) -> pl.DataFrame:
@@ -564,7 +566,7 @@ class Store:
         project_id: int,
         group_id: int,
         hour: datetime,
-        verdict: Literal["escalated", "noise"],
+        verdict: Verdict,
         *,
         note: str | None = None,
         who: str | None = None,
