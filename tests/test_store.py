@@ -2,6 +2,7 @@
 
 import itertools
 import pickle
+import random
 import sqlite3
 import time
 from dataclasses import asdict, replace
@@ -467,6 +468,29 @@ def test_recorded_changes_are_taken_up_once(store):
 
 
 # ---- forecasts and labels ----
+
+
+def test_recorded_changes_may_come_in_portions(new_place):
+    """The last state, since when it lasts and the priority are those of all changes at once."""
+    chance = random.Random(4)  # noqa: S311 - no secret
+    kinds = [*(name for name in NAMES if name != "new"), "unresolved", "ignored", "note", "escalating", "escalating"]
+    rows = [
+        {"project_id": 1, "group_id": group, "at": MONDAY + chance.randrange(30 * 24) * HOUR,
+         "kind": chance.choice(kinds), "source": "activity"}
+        for group in range(40) for _ in range(chance.randrange(1, 9))
+    ]  # fmt: skip
+    rows.append({"project_id": 1, "group_id": 7, "at": MONDAY, "kind": "first_seen", "source": "activity"})
+    frame = pl.DataFrame(rows, schema_overrides={"at": UTC_US})
+    # what happens to an issue at one instant is in no order
+    frame = pl.concat([empty("StatusChanges"), frame], how="diagonal").unique(["group_id", "at"], keep="last")
+    whole, portions = ia.open_store(new_place()), ia.open_store(new_place())
+    assert whole.load(frame) == frame.height
+    for first in range(0, 31, 3):
+        some = pl.col("at").is_between(MONDAY + first * DAY, MONDAY + (first + 3) * DAY, closed="left")
+        portions.load(frame.filter(some))
+    assert_frame_equal(portions.list(sort="group_id"), whole.list(sort="group_id"))
+    assert_frame_equal(portions.history(), whole.history())
+    assert whole.list()["priority"].n_unique() == 2
 
 
 def forecasts(groups, at=MONDAY, first=46):

@@ -153,14 +153,22 @@ def moments(todo: pl.DataFrame, at: datetime | None, now: datetime) -> pl.Expr:
 
 
 def priorities(before: pl.DataFrame, after: pl.Expr) -> pl.Series:
-    """What becomes of each row's priority in its next state: the lifecycle's rule, asked once per case."""
+    """What becomes of each row's priority in its next state: the lifecycle's rule, asked once per case.
+
+    ``after`` may name several states with commas between, which it comes into one after the other.
+    """
     case = before.select(
         "state", "priority", "initial_priority", after=after, locked=pl.col("priority_locked_at").is_not_null()
     )
     cases = case.unique()
-    found = [
-        priority if state == was else int(priority_after(state, priority, initial, before=was, locked=locked))
-        for was, priority, initial, state, locked in cases.rows()
-    ]
+    found = [_along(*row) for row in cases.rows()]
     rules = cases.with_columns(found=pl.Series(found, dtype=pl.Int64))
     return case.join(rules, on=case.columns, how="left", maintain_order="left")["found"]
+
+
+def _along(state: str, priority: int, initial: int, path: str, locked: bool) -> int:
+    for after in path.split(","):
+        if after != state:
+            priority = int(priority_after(after, priority, initial, before=state, locked=locked))
+        state = after
+    return priority

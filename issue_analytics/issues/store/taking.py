@@ -190,7 +190,7 @@ def _append(connection: Connection, seen: pl.DataFrame) -> pl.DataFrame:
 def load(connection: Connection, recorded: pl.DataFrame) -> pl.DataFrame:
     """Take up changes that a tracker recorded, each once: those that were taken up.
 
-    An issue goes to the last state they tell, if that is later than the one it is in.
+    An issue goes through the states they tell, those before the one it is in excepted.
     """
     recorded = recorded.unique(maintain_order=True)
     todo = _not_known(connection, recorded)
@@ -214,20 +214,26 @@ def load(connection: Connection, recorded: pl.DataFrame) -> pl.DataFrame:
     found = locked(connection, fresh)
     todo = _not_known(connection, todo).sort(*KEY, "at", maintain_order=True)  # somebody may have been quicker
     tells = pl.col("kind").replace_strict(_MEANT, default=None, return_dtype=pl.String)
-    last = (
-        todo.with_columns(tells=tells).filter(pl.col("tells").is_not_null()).group_by(KEY, maintain_order=True).last()
-    )
     told = todo.group_by(KEY).agg(changes=pl.len().cast(pl.Int64), first_seen_told=first_seen)
-    both = found.join(told, on=KEY).join(last.select(*KEY, "tells", "at"), on=KEY, how="left")
-    moves = ((pl.col("at") >= pl.col("since")) & (pl.col("tells") != pl.col("state"))).fill_null(value=False)
-    both = both.with_columns(goes_to=pl.when(moves).then("tells").otherwise("state"), moves=moves)
-    ways = both.filter("moves").unique(["state", "goes_to"], maintain_order=True)
+    # those that came after what is known, one after the other: in how many portions they come makes no difference
+    later = (
+        todo.with_columns(tells=tells)
+        .join(found.select(*KEY, "since"), on=KEY, maintain_order="left")
+        .filter(pl.col("tells").is_not_null(), pl.col("at") >= pl.col("since"))
+        .group_by(KEY, maintain_order=True)
+        .agg(path=pl.col("tells").str.join(","), goes_to=pl.col("tells").last(), at=pl.col("at").last())
+    )
+    both = found.join(told, on=KEY).join(later, on=KEY, how="left")
+    both = both.with_columns(
+        pl.coalesce("path", "state"), pl.coalesce("goes_to", "state"), moves=pl.col("path").is_not_null()
+    )
+    ways = both.filter(pl.col("state") != pl.col("goes_to")).unique(["state", "goes_to"], maintain_order=True)
     for before, after, *key in ways.select("state", "goes_to", *KEY).rows():
         check_change(key, before, after, "platform")
     after = both.with_columns(
         state="goes_to",
         since=pl.when("moves").then("at").otherwise("since"),
-        priority=priorities(both, pl.col("goes_to")),
+        priority=priorities(both, pl.col("path")),
         condition=pl.when(~pl.col("moves")).then("condition"),
         first_seen=pl.min_horizontal("first_seen", "first_seen_told"),
         version=pl.col("version") + pl.col("changes"),
