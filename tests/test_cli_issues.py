@@ -8,6 +8,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from histories import HOUR, MONDAY, UTC_US
 
 import issue_analytics as ia
 from issue_analytics.issues.lifecycle import STATES
@@ -54,6 +55,65 @@ def test_a_dataset_becomes_issues_once(place, data, tmp_path):
     text = run("list", "--store", place, cwd=tmp_path).stdout
     assert "1 to 20 of 60 issues" in text
     assert all(len(line) <= 80 for line in text.splitlines()[:-1])
+
+
+def dataset_of(folder, **frames):
+    (folder / "exports").mkdir(parents=True)
+    for kind, frame in frames.items():
+        frame.write_parquet(folder / "exports" / f"{kind}.parquet")
+    ia.import_export(folder / "exports", folder / "data", progress=False)
+    return folder / "data"
+
+
+def counts_of(*rows):
+    schema = {"project_id": pl.Int64, "group_id": pl.Int64, "hour": UTC_US, "count": pl.Int64}
+    return pl.DataFrame([(1, 7, hour, count) for hour, count in rows], schema=schema, orient="row")
+
+
+def test_later_counts_do_not_move_the_beginning_of_an_issue(place, tmp_path):
+    one = dataset_of(tmp_path / "one", hourly_counts=counts_of((MONDAY, 3), (MONDAY + HOUR, 2)))
+    two = dataset_of(tmp_path / "two", hourly_counts=counts_of((MONDAY + 720 * HOUR, 10)))
+    for data in (one, two, one, two):
+        run("import", data, "--store", place, cwd=tmp_path)
+    issue = ia.open_store(place).get(1, 7)
+    assert (issue.first_seen, issue.last_seen, issue.times_seen) == (MONDAY, MONDAY + 720 * HOUR, 10)
+    # made, and changed once
+    assert issue.version == 2
+
+
+def test_an_imported_issue_begins_as_a_recorded_one_does(tmp_path):
+    record = ia.IssueOccurrence.from_dict(
+        {"id": "o", "project_id": 1, "event_id": "e", "fingerprint": ["f"], "type": 1001, "group_id": 7,
+         "issue_title": "N+1", "level": "info", "detection_time": MONDAY.isoformat()}
+    )  # fmt: skip
+    recorded = ia.open_store(tmp_path / "recorded.db")
+    recorded.record(record)
+    data = dataset_of(tmp_path, occurrences=recorded.occurrences())
+    said = run("import", data, "--store", "a.db", cwd=tmp_path).stdout
+    assert said == (
+        "1 new issue, 0 new status changes\nall occurrences of the dataset are recorded: 1\n1 issue in a.db\n"
+    )
+    assert ia.open_store(tmp_path / "a.db").get(1, 7) == recorded.get(1, 7)
+    assert recorded.get(1, 7).priority == 25
+
+
+def test_text_does_not_make_a_screen_say_other_things(tmp_path):
+    store = ia.open_store(tmp_path / "a.db")
+    fake = "Timeout\n\nhistory:\n2026-01-01 resolved root\n" + "x" * 1_000_000
+    store.create(1, 7, title=fake, culprit=fake, level=fake)
+    store.archive((1, 7), who=fake)
+    store.move((1, 7), "ongoing", by="user", note=fake)
+    store.label(1, 7, MONDAY, "noise", note=fake, who=fake)
+    for command in ("show", "labels"):
+        text = run(command, "7", "--store", "a.db", cwd=tmp_path).stdout
+        assert len(text) < 8_000
+        assert [line for line in text.splitlines() if line.startswith(("history:", "2026-01-01"))] == (
+            ["history:"] if command == "show" else []
+        )
+    found = json.loads(run("show", "7", "--store", "a.db", "--json", cwd=tmp_path).stdout)
+    assert found["issue"]["title"] == found["labels"][0]["note"] == fake
+    # a moment is written in one way
+    assert found["issue"]["since"] == found["history"][-1]["at"]
 
 
 def test_an_issue_from_its_making_to_its_deletion(tmp_path):

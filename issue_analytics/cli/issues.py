@@ -16,7 +16,6 @@ from issue_analytics.errors import FrameError, SettingsError
 if TYPE_CHECKING:
     import polars as pl
 
-    from issue_analytics.dataset import Dataset
     from issue_analytics.issues import Issue, Store
 
 __all__ = ["app"]
@@ -39,14 +38,17 @@ Who = Annotated[str | None, typer.Option(help="Who does it. [default: your login
 _FORMATS: Final = ["%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%MZ", "%Y-%m-%d"]
 At = Annotated[datetime | None, typer.Option(formats=_FORMATS, help="When it happened, UTC. [default: now]")]
 
-_BATCH: Final = 500_000
-"""Rows that an import takes into memory at once."""
+_BATCH: Final = 100_000
+"""Rows that an import takes into memory at once, and a store in a second or two."""
 
 _STATES: Final = {"archived_until_escalating": "until escalating", "archived_until_condition_met": "until condition"}
 """States whose names would break a table's lines."""
 
 _TITLE: Final = 28
 """Characters of a title in a table of 80 columns."""
+
+_LINE: Final = 200
+"""Characters of any other text; --json has all of it."""
 
 
 # ---- what there is ----
@@ -101,20 +103,20 @@ def show(
     found = _get(opened, key)
     history, labels = opened.history(key), opened.labels(key, superseded=True)
     if as_json:
-        say_json({"issue": asdict(found), "history": _rows(history), "labels": _rows(labels)})
+        say_json({"issue": _values(asdict(found)), "history": _rows(history), "labels": _rows(labels)})
         return
-    say(f"{found.project_id}:{found.group_id}  {found.title or '(no title)'}")
+    say(f"{found.project_id}:{found.group_id}  {_short(found.title) or '(no title)'}")
     for name, value in _facts(found):
         say(f"  {name:<11} {value}")
     say("\nhistory:")
     rows = [
         {
             "when": _time(row["at"]),
-            "what": row["kind"],
-            "by": row["maker"] or row["source"],
-            "who": row["who"] or "",
+            "what": _short(row["kind"]),
+            "by": row["maker"] or _short(row["source"]),
+            "who": _short(row["who"]),
             "limit": "" if row["forecast"] is None else f"{row['forecast']:,}",
-            "note": row["note"] or "",
+            "note": _short(row["note"]),
         }
         for row in history.sort("at", "version").iter_rows(named=True)
     ]
@@ -146,7 +148,7 @@ def labels(
     if not found.is_empty():
         _label_table(found)
         say()
-    say(f"{found.height:,} {'label' if found.height == 1 else 'labels'} in {opened.name}")
+    say(f"{_number(found.height, 'label')} in {opened.name}")
 
 
 # ---- what is done to them ----
@@ -176,7 +178,7 @@ def create(
     made = opened.create(
         *key, title=title, culprit=culprit, level=level, type=type_, priority=priority, first_seen=_utc(first_seen)
     )
-    say_json({"issue": asdict(made)}) if as_json else say(f"{issue}: {made.state}, in {opened.name}")
+    say_json({"issue": _values(asdict(made))}) if as_json else say(f"{issue}: {made.state}, in {opened.name}")
 
 
 @app.command()
@@ -325,53 +327,28 @@ def import_(
     from tqdm.auto import tqdm
 
     from issue_analytics.dataset import open_dataset
+    from issue_analytics.issues.store.importing import take_in
 
     data = open_dataset(dataset)
     opened = _store(store, organization, region, make=True)
-    before, changes = opened.count(), 0
+    known, changes = opened.list(), 0
     totals = data.manifest["totals"]
     rows = sum(totals.get(kind, {}).get("accepted", 0) for kind in ("occurrences", "status_changes"))
     parts = rows // _BATCH + 1
     for part in tqdm(range(parts), desc="import", unit="part", delay=2, leave=False, disable=as_json):
         # all of a group is in one part: what becomes of it does not depend on how many there are
         mine = pl.col("group_id") % parts == part
-        changes += _take_in(opened, data, mine)
+        frames = (data.occurrences, data.hourly_counts, data.status_changes)
+        changes += take_in(opened, *(frame.filter(mine) for frame in frames), known=known.filter(mine))
     seen = int(data.occurrences.select(pl.len()).collect().item())
-    now = opened.count()
+    total = opened.count()
     if as_json:
-        say_json({"store": opened.name, "issues": now, "new_issues": now - before}
+        say_json({"store": opened.name, "issues": total, "new_issues": total - known.height}
                  | {"new_status_changes": changes, "occurrences": seen})  # fmt: skip
     else:
-        say(f"{now - before:,} new issues, {changes:,} new status changes, {seen:,} occurrences seen to")
-        say(f"{_number(now)} in {opened.name}")
-
-
-def _take_in(opened: "Store", data: "Dataset", mine: "pl.Expr") -> int:
-    """Take one part of a dataset's groups into a store; how many status changes were new."""
-    import polars as pl
-
-    from issue_analytics.frames import KEY
-
-    occurrences = data.occurrences.filter(mine).collect()
-    counted = (
-        data.hourly_counts.filter(mine, pl.col("count") > 0)
-        .group_by(KEY)
-        .agg(first_seen=pl.col("hour").min(), last_seen=pl.col("hour").max(), times_seen=pl.col("count").sum())
-        .collect()
-    )
-    known = opened.list().select(*KEY, known="times_seen")
-    told = data.status_changes.filter(mine, pl.col("kind") == "first_seen").group_by(KEY).agg(told=pl.col("at").min())
-    seen = occurrences.group_by(KEY).agg(first_seen=pl.col("detected_at").min())
-    firsts = pl.col("first_seen", "told")
-    # made before the changes are told, so that an issue is new when it was first seen, not when it first changed
-    only_counted = counted.join(seen, on=KEY, how="anti").join(known, on=KEY, how="left")
-    only_counted = only_counted.filter((pl.col("times_seen") > pl.col("known")).fill_null(value=True)).drop("known")
-    for born in (seen.join(known, on=KEY, how="anti"), only_counted):
-        first = born.join(told.collect(), on=KEY, how="left").with_columns(first_seen=pl.min_horizontal(firsts))
-        opened.put(first.drop("told"))
-    changes = opened.load(data.status_changes.filter(mine))
-    opened.record(occurrences)
-    return changes
+        say(f"{_number(total - known.height, 'new issue')}, {_number(changes, 'new status change')}")
+        say(f"all occurrences of the dataset are recorded: {seen:,}")
+        say(f"{_number(total)} in {opened.name}")
 
 
 # ---- what these share ----
@@ -387,7 +364,10 @@ def _store(place: str | None, organization: str | None, region: str | None, *, m
         return open_store(place, create=make)
     found = issue_service.store(organization=organization, region=region, create=make)
     if found is None:
-        what = f"--organization {organization}" if organization else f"--region {region}" if region else "no --store"
+        what = (
+            f"--organization {organization}" if organization is not None
+            else f"--region {region}" if region is not None else "no --store"
+        )  # fmt: skip
         raise SettingsError(f"{what}: the configuration names no store for it.")
     return found
 
@@ -440,21 +420,23 @@ def _time(at: datetime | None) -> str:
     return "" if at is None else f"{at:%Y-%m-%d %H:%M}"
 
 
-def _number(number: int) -> str:
-    return f"{number:,} {'issue' if number == 1 else 'issues'}"
+def _number(number: int, what: str = "issue") -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
-def _short(text: str | None) -> str:
-    line = " ".join((text or "").split())
-    return line if len(line) <= _TITLE else f"{line[: _TITLE - 1]}…"
+def _short(text: str | None, most: int = _LINE) -> str:
+    """Text as one line of a few characters: neither its line breaks nor its length make a screen say other things."""
+    line = " ".join((text or "")[: 10 * most].split())
+    return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
 def _rows(frame: "pl.DataFrame") -> list[dict[str, Any]]:
     """Rows for JSON, times as ISO 8601."""
-    return [
-        {name: value.isoformat() if isinstance(value, datetime) else value for name, value in row.items()}
-        for row in frame.iter_rows(named=True)
-    ]
+    return [_values(row) for row in frame.iter_rows(named=True)]
+
+
+def _values(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in row.items()}
 
 
 def _line(row: dict[str, Any]) -> dict[str, str]:
@@ -463,7 +445,7 @@ def _line(row: dict[str, Any]) -> dict[str, str]:
         "state": _STATES.get(row["state"], row["state"].replace("_", " ")),
         "seen": f"{row['times_seen']:,}",
         "last seen": _time(row["last_seen"]),
-        "title": _short(row["title"]),
+        "title": _short(row["title"], _TITLE),
     }
 
 
@@ -481,8 +463,8 @@ def _facts(found: "Issue") -> list[tuple[str, str]]:
         ("priority", f"{found.priority}{locked} (at first {found.initial_priority})"),
         ("seen", seen),
         ("type", "" if found.type is None else str(found.type)),
-        ("culprit", found.culprit or ""),
-        ("level", found.level or ""),
+        ("culprit", _short(found.culprit)),
+        ("level", _short(found.level)),
         ("version", str(found.version)),
     ]
     return [(name, value) for name, value in facts if value]
@@ -494,8 +476,13 @@ def _label_table(labels: "pl.DataFrame", *, issue: bool = True) -> None:
         name = {"issue": f"{row['project_id']}:{row['group_id']}"} if issue else {}
         rows.append(
             name
-            | {"hour": _time(row["hour"]), "verdict": row["verdict"], "who": row["who"] or "", "said": _time(row["at"])}
-            | {"note": row["note"] or ""}
+            | {
+                "hour": _time(row["hour"]),
+                "verdict": row["verdict"],
+                "who": _short(row["who"]),
+                "said": _time(row["at"]),
+            }
+            | {"note": _short(row["note"])}
         )
     table(rows, left=("hour", "verdict", "who", "note"))
 

@@ -1,0 +1,58 @@
+"""From the frames of a dataset to issues in a store."""
+
+import polars as pl
+
+from issue_analytics.frames import KEY
+from issue_analytics.issues.store.store import Store
+
+__all__ = ["take_in"]
+
+
+def take_in(
+    store: Store,
+    occurrences: pl.LazyFrame,
+    hourly_counts: pl.LazyFrame,
+    status_changes: pl.LazyFrame,
+    *,
+    known: pl.DataFrame,
+) -> int:
+    """Take everything that a dataset tells of some groups into a store; how many status changes were new.
+
+    The same again changes nothing. How often an issue was seen is what its occurrences say; where only counts are
+    known, the largest sum that a dataset told.
+
+    Args:
+        store: where to.
+        occurrences: contract ``Occurrences``.
+        hourly_counts: contract ``HourlyCounts``.
+        status_changes: contract ``StatusChanges``.
+        known: the issues that the store had of these groups, as it lists them.
+    """
+    seen = occurrences.collect()
+    counted = (
+        hourly_counts.filter(pl.col("count") > 0)
+        .group_by(KEY)
+        .agg(first_seen=pl.col("hour").min(), last_seen=pl.col("hour").max(), times_seen=pl.col("count").sum())
+        .collect()
+    )
+    told = status_changes.filter(pl.col("kind") == "first_seen").group_by(KEY).agg(told=pl.col("at").min()).collect()
+    began = seen.group_by(KEY).agg(
+        first_seen=pl.col("detected_at").min(), type=pl.col("type").sort_by("detected_at").drop_nulls().last()
+    )
+    had = known.select(*KEY, had="times_seen", had_first="first_seen", had_last="last_seen")
+    more = (pl.col("times_seen") > pl.col("had")).fill_null(value=True)
+    only_counted = (
+        counted.join(began, on=KEY, how="anti")
+        .join(had, on=KEY, how="left")
+        .filter(more)
+        .with_columns(last_seen=pl.max_horizontal("last_seen", "had_last"))
+    )
+    # made before the changes are told, so that an issue is new when it was first seen, not when it first changed
+    for born in (began.join(known, on=KEY, how="anti"), only_counted):
+        first = born.join(told, on=KEY, how="left")
+        firsts = [name for name in ("first_seen", "told", "had_first") if name in first.columns]
+        first = first.with_columns(first_seen=pl.min_horizontal(firsts))
+        store.put(first.drop("told", "had", "had_first", "had_last", strict=False))
+    changes = store.load(status_changes)
+    store.record(seen)
+    return changes
