@@ -308,3 +308,28 @@ def test_a_backtest_can_judge_what_users_would_have_seen(work):
     assert "the fallback of 10 holds" in page
     assert "Not simulated: counts are not cached" in page
     assert "as if they were always fresh" not in page
+
+
+def test_what_people_said_of_alerts_is_a_truth(work):
+    run("issues", "import", "data", "--store", "said.db", cwd=work)
+    assert (
+        "nobody labelled an alert"
+        in run(
+            "backtest", "data", "--truth", "store", "--store", "said.db", "--out", "runs/none", cwd=work, code=2
+        ).stderr
+    )
+    alerts = pl.read_parquet(next((work / "runs/a").glob("*/alerts.parquet"))).head(3)
+    for number, alert in enumerate(alerts.iter_rows(named=True)):
+        verdict = "noise" if number else "escalated"
+        issue, hour = f"{alert['project_id']}:{alert['group_id']}", f"{alert['hour']:%Y-%m-%dT%H:%MZ}"
+        run("issues", "label", issue, hour, verdict, "--store", "said.db", cwd=work)
+    arguments = ("--truth", "store", "--store", "said.db", "--buckets", "dense", "--json")
+    told = json.loads(run("backtest", "data", *arguments, "--out", "runs/said", cwd=work).stdout)
+    [summary] = told["summary"]
+    assert told["truth"] == "store"
+    assert (summary["alerts"], summary["events"], summary["events_caught"], summary["false_alarms"]) == (3, 1, 1, 2)
+    assert summary["series_weeks"] == pytest.approx(2 / 168)
+    for wrong in (("--truth", "store"), ("--store", "said.db")):
+        assert "go together" in run("backtest", "data", *wrong, "--out", "runs/x", cwd=work, code=2).stderr
+    missing = run("backtest", "data", "--truth", "store", "--store", "no.db", "--out", "runs/x", cwd=work, code=3)
+    assert "no.db" in missing.stderr

@@ -57,7 +57,7 @@ CALLS = {
     "load": (pl.DataFrame(),), "archive": ((1, 7),), "resolve": ((1, 7),), "unresolve": ((1, 7),),
     "unarchive": ((1, 7),), "review": ((1, 7),), "escalate": ((1, 7),), "move": ((1, 7), "resolved"), "ongoing": (),
     "history": (), "occurrences": (), "put_forecasts": (pl.DataFrame(),), "forecasts": (),
-    "label": (1, 7, MONDAY, "noise"), "labels": (), "human_escalations": (),
+    "label": (1, 7, MONDAY, "noise"), "labels": (), "human_escalations": (), "human_exposure": (),
 }  # fmt: skip
 NEEDED = {"update": {"version": 1}, "move": {"by": "user"}}
 
@@ -96,7 +96,16 @@ def test_whoever_is_not_known_has_nothing(name, tmp_path):
 
 def test_nothing_looks_like_what_there_would_be(tmp_path):
     service = ia.IssueService.create_delegation({"stores": {"a": str(tmp_path / "a.db")}, "regions": {"a": "a"}})
-    for name in ("list", "history", "labels", "forecasts", "occurrences", "human_escalations", "ongoing"):
+    for name in (
+        "list",
+        "history",
+        "labels",
+        "forecasts",
+        "occurrences",
+        "human_escalations",
+        "human_exposure",
+        "ongoing",
+    ):
         some, none = getattr(service, name)(region="a"), getattr(service, name)(region="b")
         assert some.schema == none.schema
     assert service.record([], region="a").schema == service.record([], region="b").schema == FRAMES["issues"]

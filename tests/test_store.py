@@ -534,6 +534,13 @@ def test_labels_become_a_human_truth(store):
     result = ia.backtest(counts, truth, buckets="dense")
     assert result.matches["provenance"].to_list() == ["human"]
     assert result.summary()["events_caught"].item() == 1
+    # what nobody labelled is not judged: neither caught, nor missed, nor false
+    labelled = store.human_exposure()
+    assert labelled.select("start", "end").rows() == [(hour, hour + HOUR), (hour + HOUR, hour + 2 * HOUR)]
+    judged = ia.backtest(counts, truth, exposure=labelled, buckets="dense")
+    assert judged.exposure.select("start", "end").rows() == [(hour, hour + 2 * HOUR)]
+    assert judged.summary().select("alerts", "events", "events_caught", "false_alarms").row(0) == (1, 1, 1, 0)
+    assert result.summary()["false_alarms"].item() > 0
     with pytest.raises(ia.SettingsError, match="verdict 'maybe': one of escalated, noise"):
         store.label(*key, hour, "maybe")
     with pytest.raises(ia.SettingsError, match="no time zone"):

@@ -347,12 +347,16 @@ def backtest(
     ] = None,
     offset: Annotated[str, typer.Option(help="How much later than 00:00 UTC (7d: Thursdays, 1w: Mondays).")] = "0h",
     truth: Annotated[
-        Literal["auto", "labels", "activities", "none"],
+        Literal["auto", "labels", "activities", "store", "none"],
         typer.Option(
             help="What alerts are judged by: imported label tables, with all of the time observed; recorded status "
-            "changes, with the time an issue was archived; or nothing. auto: labels if there are any."
+            "changes, with the time an issue was archived; what people said of alerts in a store, in those hours; or "
+            "nothing. auto: labels if there are any."
         ),
     ] = "auto",
+    store: Annotated[
+        str | None, typer.Option(metavar="PLACE", help="For --truth store: an SQLite file or a PostgreSQL URL.")
+    ] = None,
     silence: Annotated[
         Literal["auto", "implied", "recorded"],
         typer.Option(
@@ -386,7 +390,7 @@ def backtest(
     settings = [load_thresholds(name) for name in dict.fromkeys(thresholds)]
     data = open_dataset(dataset)
     counts = data.hourly_counts.collect()
-    escalations, exposure, first_seen, used = _truth(data, truth)
+    escalations, exposure, first_seen, used = _truth(data, truth, store)
     altered = data.altered_groups.collect() if merged == "leave-out" else None
     changes = occurrences = None
     if rules.lifecycle:
@@ -429,7 +433,9 @@ def backtest(
     say(f"run: {out}")
 
 
-def _truth(data: "Dataset", truth: str) -> "tuple[pl.DataFrame | None, pl.DataFrame | None, pl.DataFrame | None, str]":
+def _truth(
+    data: "Dataset", truth: str, place: str | None
+) -> "tuple[pl.DataFrame | None, pl.DataFrame | None, pl.DataFrame | None, str]":
     """Escalations, exposure, first_seen, and which truth it is."""
     from issue_analytics.backtest import STATUS_KINDS, label_escalations
 
@@ -437,6 +443,16 @@ def _truth(data: "Dataset", truth: str) -> "tuple[pl.DataFrame | None, pl.DataFr
     changes = data.status_changes.collect()
     first_seen = changes.filter(kind="first_seen").select("project_id", "group_id", first_seen="at")
     ages = None if first_seen.is_empty() else first_seen
+    if (truth == "store") != (place is not None):
+        raise SettingsError("--truth store and --store PLACE go together: the store in which alerts were labelled.")
+    if place is not None:
+        from issue_analytics.issues import open_store
+
+        store = open_store(place, create=False)
+        escalations, exposure = store.human_escalations(), store.human_exposure()
+        if exposure.is_empty():
+            raise SettingsError(f"--store {place}: nobody labelled an alert; see issue-analytics issues label --help.")
+        return escalations, exposure, ages, "store"
     if truth in ("auto", "labels"):
         if totals.get("escalations", {}).get("accepted"):
             return data.escalations.collect(), None, ages, "labels"

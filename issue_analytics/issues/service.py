@@ -400,6 +400,11 @@ class IssueService:
         store = self.store(**where)
         return empty("Escalations") if store is None else store.human_escalations(groups)
 
+    def human_exposure(self, groups: Groups | None = None, **where: Unpack[Where]) -> pl.DataFrame:
+        """The hours of alerts that people labelled, either way; see :meth:`Store.human_exposure`."""
+        store = self.store(**where)
+        return empty("Exposure") if store is None else store.human_exposure(groups)
+
 
 def _routes(config: str | Path | Mapping[str, Any] | None) -> dict[str, dict[str, str]]:
     """What a configuration says: stores by name, and names of stores by region, organization and default."""

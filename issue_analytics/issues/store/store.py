@@ -626,6 +626,15 @@ class Store:
         )
         return check(made, "Escalations")
 
+    def human_exposure(self, groups: Groups | None = None) -> pl.DataFrame:
+        """The hours of alerts that were labelled, either way: contract ``Exposure``, by issue and time.
+
+        Given to a backtest beside :meth:`human_escalations`, only these hours are judged. Of an alert that nobody
+        labelled nothing is known; without this it would be called false.
+        """
+        said = self.labels(groups).select("project_id", "group_id", start="hour")
+        return check(said.with_columns(end=pl.col("start") + timedelta(hours=1)), "Exposure")
+
 
 def _checked(values: Mapping[str, Any]) -> dict[str, Any]:
     """Values of columns of an issue, of the right kind."""
