@@ -16,7 +16,19 @@ if TYPE_CHECKING:
 
     from pandera.polars import DataFrameModel, DataFrameSchema
 
-__all__ = ["CAUSES", "KEY", "PROVENANCES", "RULES", "VERDICTS", "FrameT", "check", "empty", "require"]
+__all__ = [
+    "CAUSES",
+    "KEY",
+    "PROVENANCES",
+    "RULES",
+    "VERDICTS",
+    "FrameT",
+    "check",
+    "eager",
+    "empty",
+    "require",
+    "whole_numbers",
+]
 
 FrameT = TypeVar("FrameT", pl.DataFrame, pl.LazyFrame)
 
@@ -135,3 +147,31 @@ def empty(contract: str) -> pl.DataFrame:
     ['project_id', 'group_id', 'start', 'end']
     """
     return pl.DataFrame(schema=_columns(contract)[1])
+
+
+def eager(frame: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
+    """Return the frame, collected if it is lazy."""
+    return frame.collect() if isinstance(frame, pl.LazyFrame) else frame
+
+
+def whole_numbers(name: str, frame: pl.DataFrame | pl.LazyFrame, columns: "Collection[str]" = KEY) -> pl.LazyFrame:
+    """Return only these columns of a frame that has no contract, such as the keys of some groups, as ``Int64``.
+
+    Args:
+        name: what the argument is called where it was given.
+        frame: with these columns and any others.
+        columns: their names.
+
+    Raises:
+        FrameError: a column is missing, or holds no whole numbers.
+
+    >>> whole_numbers("leave_out", pl.DataFrame({"project_id": ["1"], "group_id": [7]}))
+    Traceback (most recent call last):
+    issue_analytics.errors.FrameError: leave_out: project_id is String, not Int64. Cast with .cast(...) first.
+    """
+    found = frame.collect_schema()
+    if missing := [column for column in columns if column not in found]:
+        raise FrameError(f"{name}: no column {', '.join(missing)}. Found: {', '.join(found)}.")
+    if wrong := [f"{column} is {found[column]}" for column in columns if not found[column].is_integer()]:
+        raise FrameError(f"{name}: {', '.join(wrong)}, not Int64. Cast with .cast(...) first.")
+    return frame.lazy().select(pl.col(list(columns)).cast(pl.Int64))

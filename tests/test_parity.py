@@ -571,6 +571,7 @@ def test_nothing_recorded_nothing_compared():
     assert found.rows.is_empty()
     assert found.rows.schema == parity(counted(*QUIET), changed((AT, 10))).rows.schema
     assert found.summary().is_empty()
+    assert repr(found).endswith("0 of 0 equal)")
     assert parity(counted(), changed()).rows.is_empty()
     assert parity(counted(), changed((AT, 10))).rows["cause"].to_list() == ["no counts"]
 
@@ -584,6 +585,8 @@ def test_what_makes_no_sense_is_refused():
         parity(counted(*QUIET), counted(*QUIET))
     with pytest.raises(FrameError, match="altered: no column"):
         parity(counted(*QUIET), changed((AT, 10)), altered=pl.DataFrame({"gid": [1]}))
+    with pytest.raises(FrameError, match="altered: group_id is String, not Int64"):
+        parity(counted(*QUIET), changed((AT, 10)), altered=pl.DataFrame({"project_id": [1], "group_id": ["7"]}))
 
 
 def run(*arguments, cwd):

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from heapq import heapify, heappop, heappush
 from importlib import import_module
+from time import perf_counter
 
 import numpy as np
 import polars as pl
@@ -533,9 +534,26 @@ def test_errors_say_what_to_do():
         replay(counts, archived, start=OPENS)
     with pytest.raises(ia.FrameError, match="types: no column type"):
         replay(counts, archived, types=pl.DataFrame({"project_id": [1], "group_id": [7]}))
-    for field_, value in (("fallback", 0), ("hold_days", 15), ("rearchive", "soon"), ("seen_days", 8)):
+    keys = pl.DataFrame({"project_id": ["1"], "group_id": [7], "type": ["error"]})
+    with pytest.raises(ia.FrameError, match="types: project_id is String, type is String, not Int64"):
+        replay(counts, archived, types=keys)
+    with pytest.raises(ia.FrameError, match="leave_out: project_id is String, not Int64"):
+        replay(counts, archived, leave_out=keys)
+    for field_, value in (("fallback", 0), ("hold_days", 15), ("rearchive", "soon"), ("seen_days", 8),
+                          ("every", "٣h"), ("velocity", "no"), ("lifecycle", 1)):  # fmt: skip
         with pytest.raises(ia.SettingsError, match=field_):
             replace(PRODUCTION, **{field_: value})
+
+
+def test_a_clock_that_was_off_by_decades_costs_no_hour_each():
+    """One count of 1971 opens half a million hours; those before the first archive need no look."""
+    stray = pl.DataFrame([(1, 8, MONDAY.replace(year=1971), 1)], schema=COUNTS, orient="row")
+    counts = pl.concat([history({-20: 3, 50: 31}), stray])
+    many = [record((EARLY, ARCHIVED)).with_columns(group_id=pl.lit(n, dtype=pl.Int64)) for n in range(7, 60)]
+    began = perf_counter()
+    played = replay(counts, pl.concat(many))
+    assert perf_counter() - began < 5  # it took 20 s
+    assert played.alerts.select("count", "limit").rows() == [(31, 30)]
 
 
 def test_counts_that_began_before_the_first_count():

@@ -173,7 +173,9 @@ class Clock:
         due = dict(zip(columns, range(len(columns)), strict=True))
         lapses = {column + self.holds // _HOUR_US for column in columns}
         self._before()
-        for hour in range(self.hours):
+        # nothing is known of any group before the first thing that is done to one
+        touched_at = int(self.actions.at[0]) if self.actions.at.size else self.start + self.span
+        for hour in range(max(0, (touched_at - self.start) // _HOUR_US), self.hours):
             now = self.start + hour * _HOUR_US
             self.hot[:] = False
             if hour in due:

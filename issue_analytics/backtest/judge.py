@@ -14,7 +14,7 @@ from issue_analytics.counts import HOUR, span
 from issue_analytics.detection import detect
 from issue_analytics.errors import FrameError, SettingsError
 from issue_analytics.forecast import forecast_schedule
-from issue_analytics.frames import KEY, check, empty
+from issue_analytics.frames import KEY, check, eager, empty, whole_numbers
 from issue_analytics.kernel import Buckets
 from issue_analytics.thresholds import PUBLISHED, STANDARD, FormulaConstants, ThresholdVariables
 
@@ -88,17 +88,15 @@ def backtest(
     if silence not in ("implied", "recorded"):
         raise SettingsError(f"silence: {silence!r} is neither 'implied' nor 'recorded'.")
     matching = matching or Matching()
-    counts = check(_eager(counts), "HourlyCounts")
+    counts = check(eager(counts), "HourlyCounts")
     labelled = escalations is not None
-    escalations = check(_eager(escalations), "Escalations") if escalations is not None else empty("Escalations")
+    escalations = check(eager(escalations), "Escalations") if escalations is not None else empty("Escalations")
     left_out = counts.select(KEY).clear()
     if leave_out is not None:
-        keys = _eager(leave_out)
-        if missing := [name for name in KEY if name not in keys.columns]:
-            raise FrameError(f"leave_out: no column {', '.join(missing)}. Found: {', '.join(keys.columns)}.")
+        keys = whole_numbers("leave_out", leave_out).collect()
         left_out = counts.select(KEY).join(keys, on=KEY, how="semi").unique().sort(KEY)
         counts, escalations = (frame.join(keys, on=KEY, how="anti") for frame in (counts, escalations))
-        exposure = _eager(exposure).join(keys, on=KEY, how="anti") if exposure is not None else None
+        exposure = eager(exposure).join(keys, on=KEY, how="anti") if exposure is not None else None
     ends = span(counts)
     window = timedelta(hours=constants.window_hours)
     first = policy.moments(ends[0] + window, ends[1]) if ends else []
@@ -136,7 +134,7 @@ def backtest(
         if exposure is None:
             spans = observed(counts, silence, policy, window, ends)
         else:
-            spans = check(_eager(exposure), "Exposure").select(*KEY, "start", "end")
+            spans = check(eager(exposure), "Exposure").select(*KEY, "start", "end")
         spans = whole_hours(clip(spans, first[0], ends[1]))
         history = counts.join(spans.select(KEY).unique(), on=KEY, how="semi")
         limits = forecast_schedule(
@@ -173,7 +171,3 @@ def backtest(
         matches=matches,
         groups=groups,
     )
-
-
-def _eager(frame: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
-    return frame.collect() if isinstance(frame, pl.LazyFrame) else frame

@@ -16,9 +16,9 @@ from issue_analytics.backtest.labels import COUNTS_CHANGED, CUT, recorded_states
 from issue_analytics.backtest.made import WINDOW, History
 from issue_analytics.backtest.policy import PRODUCTION, Policy
 from issue_analytics.counts import HOUR, span, whole_hour
-from issue_analytics.errors import FrameError, SettingsError
+from issue_analytics.errors import SettingsError
 from issue_analytics.forecast import check_buckets
-from issue_analytics.frames import KEY, RULES, check, empty, require
+from issue_analytics.frames import KEY, RULES, check, eager, empty, require, whole_numbers
 from issue_analytics.kernel import Buckets
 from issue_analytics.thresholds import NAMED, STANDARD, ThresholdVariables, check_thresholds
 
@@ -130,7 +130,7 @@ class Parity:
         )
 
     def __repr__(self) -> str:
-        equal, comparable = self.summary().filter(source="all").select("equal", "comparable").row(0)
+        equal, comparable = self.rows.select(**_equal()).select("equal", "comparable").row(0)
         return f"Parity({self.thresholds}, {self.policy.name}, {self.buckets}: {equal} of {comparable} equal)"
 
 
@@ -205,13 +205,13 @@ def parity(
         raise SettingsError(f"policy: {policy.name!r} has no lifecycle; use PRODUCTION or one made from it.")
     check_thresholds(thresholds)
     check_buckets(buckets)
-    changes = check(_eager(status_changes), "StatusChanges")
-    stored = empty("RecordedForecasts") if recorded_forecasts is None else _eager(recorded_forecasts)
+    changes = check(eager(status_changes), "StatusChanges")
+    stored = empty("RecordedForecasts") if recorded_forecasts is None else eager(recorded_forecasts)
     # a history that was cut off lacks archives, which are taken to have been; and merges change no status
     told = recorded_states(changes.filter(pl.col("kind") != CUT)).filter(~pl.col("kind").is_in(COUNTS_CHANGED))
     recorded = _recorded(told, check(stored, "RecordedForecasts"))
     concerned = recorded.select(KEY).unique()
-    known = check(_eager(counts), "HourlyCounts")
+    known = check(eager(counts), "HourlyCounts")
     ends = span(known)
     begins = whole_hour("start", start) if start is not None else ends[0] if ends else None
     events = None
@@ -221,7 +221,7 @@ def parity(
     known = known.join(concerned, on=KEY, how="semi").select(*KEY, "hour", "count")
     changes = changes.join(concerned, on=KEY, how="semi")
     born = changes.filter(pl.col("kind") == "first_seen").group_by(KEY).agg(first_seen=pl.col("at").min())
-    keys = recorded.select(KEY).clear() if altered is None else _keys(_eager(altered))
+    keys = recorded.select(KEY).clear() if altered is None else whole_numbers("altered", altered).unique().collect()
     study = _Study(
         recorded=recorded,
         history=History(known, born, events),
@@ -229,23 +229,13 @@ def parity(
         came=_came(known, events),
         spells=_spells(told, recorded),
         born=born,
-        altered=keys.select(KEY).unique(),
+        altered=keys,
         begins=begins,
         thresholds=thresholds,
         policy=policy,
         buckets=buckets,
     )
     return Parity(thresholds, policy, buckets, study.compared())
-
-
-def _eager(frame: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
-    return frame.collect() if isinstance(frame, pl.LazyFrame) else frame
-
-
-def _keys(frame: pl.DataFrame) -> pl.DataFrame:
-    if missing := [name for name in KEY if name not in frame.columns]:
-        raise FrameError(f"altered: no column {', '.join(missing)}. Found: {', '.join(frame.columns)}.")
-    return frame
 
 
 # ---------------------------------------------------------------------------------------------------------------------

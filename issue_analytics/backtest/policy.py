@@ -84,6 +84,9 @@ class Policy:
                 continue
             if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
                 raise SettingsError(f"{name}: expected a whole number from {least} to {most:,}, got {value!r}.")
+        for name in ("lifecycle", "refresh_on_archive", "regenerate", "velocity"):
+            if not isinstance(getattr(self, name), bool):
+                raise SettingsError(f"{name}: expected True or False, got {getattr(self, name)!r}.")
         if self.rearchive not in ("record", "never"):
             _duration("rearchive", self.rearchive, also="'record' or 'never'")
 
@@ -123,7 +126,7 @@ class Policy:
 
 
 def _duration(name: str, text: str, *, also: str = "") -> timedelta:
-    if not isinstance(text, str) or not (match := re.fullmatch(r"(\d{1,4})([hdw])", text)):
+    if not isinstance(text, str) or not (match := re.fullmatch(r"([0-9]{1,4})([hdw])", text)):
         other = f", nor {also}" if also else ""
         raise SettingsError(f"{name}: {text!r} is no duration such as '6h', '1d' or '1w'{other}.")
     number = int(match[1])

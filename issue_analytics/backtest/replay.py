@@ -4,7 +4,7 @@ import json
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ from issue_analytics.backtest.velocity import velocity_escalations
 from issue_analytics.counts import HOUR, Panel, panels, span, whole_hour
 from issue_analytics.errors import DatasetError, FrameError, SettingsError
 from issue_analytics.forecast import check_buckets
-from issue_analytics.frames import KEY, RULES, check, empty, require
+from issue_analytics.frames import KEY, RULES, check, eager, empty, require, whole_numbers
 from issue_analytics.issues.group_types import group_type
 from issue_analytics.issues.lifecycle import ARCHIVED_STATES, STATES, UNRESOLVED_STATES, makers
 from issue_analytics.kernel import Buckets
@@ -38,7 +38,6 @@ NOT_SIMULATED: Final = (
 
 FIRST_SEEN: Final = "first_seen"
 _UTC_US: Final = pl.Datetime("us", "UTC")
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LONG_AGO: Final = -(2**61)
 _UNSETTLED: Final = ("new", "regressed", "escalating")
 _ANY: Final = -1
@@ -123,7 +122,7 @@ class Replay:
         Raises:
             FrameError: the frame breaks its contract.
         """
-        changes = check(_eager(status_changes), "StatusChanges").join(self.left_out, on=KEY, how="anti")
+        changes = check(eager(status_changes), "StatusChanges").join(self.left_out, on=KEY, how="anti")
         recorded = (
             label_escalations(changes)[0]
             .filter(pl.col("provenance") == "algorithm")
@@ -242,6 +241,7 @@ def replay(
         FrameError: a frame breaks its contract, or the counts are too short to judge a single hour.
         SettingsError: a setting makes no sense, or the policy has no lifecycle.
 
+    >>> from datetime import UTC
     >>> monday = datetime(2026, 1, 5, tzinfo=UTC)
     >>> busy = [(1, 7, monday + hour * HOUR, 90 if hour == 200 else 3) for hour in range(240)]
     >>> counts = pl.DataFrame(busy, schema=["project_id", "group_id", "hour", "count"], orient="row")
@@ -260,14 +260,14 @@ def replay(
         )
     check_thresholds(thresholds)
     check_buckets(buckets)
-    counts = check(_eager(counts), "HourlyCounts").select(*KEY, "hour", "count")
-    changes = check(_eager(status_changes), "StatusChanges")
+    counts = check(eager(counts), "HourlyCounts").select(*KEY, "hour", "count")
+    changes = check(eager(status_changes), "StatusChanges")
     if occurrences is not None:
         require(occurrences.lazy(), "Occurrences", columns=(*KEY, "detected_at", "type"))
         types = occurrences.lazy().select(*KEY, "type") if types is None else types
     left_out = counts.select(KEY).clear()
     if leave_out is not None:
-        keys = _has("leave_out", leave_out.lazy(), *KEY).select(KEY).collect()
+        keys = whole_numbers("leave_out", leave_out).collect()
         left_out = counts.select(KEY).join(keys, on=KEY, how="semi").unique().sort(KEY)
         counts, changes = (frame.join(keys, on=KEY, how="anti") for frame in (counts, changes))
 
@@ -377,7 +377,7 @@ def _loud(
     """What the rule for new issues does to groups; by the hour at its end."""
     ages = born.rename({"born": "first_seen"})
     if types is not None:
-        kinds = _has("types", types.lazy(), *KEY, "type").group_by(KEY).agg(pl.col("type").min()).collect()
+        kinds = whole_numbers("types", types, (*KEY, "type")).group_by(KEY).agg(pl.col("type").min()).collect()
         ages = ages.join(kinds, on=KEY, how="left")
     others = changes.filter((pl.col("cause") != "velocity").fill_null(value=True))
     events = counts if occurrences is None else occurrences
@@ -422,7 +422,7 @@ def _groups(changes: pl.DataFrame, born: pl.DataFrame, types: pl.DataFrame | pl.
     groups = changes.select(KEY).unique().join(born, on=KEY, how="left")
     if types is None:
         return groups.with_columns(watched=True)
-    kinds = _has("types", types.lazy(), *KEY, "type").select(*KEY, "type").unique().collect()
+    kinds = whole_numbers("types", types, (*KEY, "type")).unique().collect()
     never = [number for number in kinds["type"].drop_nulls().unique() if not _escalates(number)]
     # of several types the group has one that can
     watched = kinds.group_by(KEY).agg(watched=(~pl.col("type").is_in(never)).fill_null(value=True).any())
@@ -483,7 +483,6 @@ def _moments(
 def _frames(clock: Clock, panel: Panel) -> Mapping[str, pl.DataFrame]:
     """What the clock logged, as frames with the groups' keys."""
     alerts, states, limits = (pl.DataFrame(log.columns()) for log in (clock.alerts, clock.states, clock.limits))
-    stamp = pl.Datetime("us", "UTC")
     rule = pl.col("rule").replace_strict(dict(enumerate(RULES)), return_dtype=pl.Enum(RULES))
 
     def keyed(rows: pl.DataFrame) -> pl.DataFrame:
@@ -492,21 +491,21 @@ def _frames(clock: Clock, panel: Panel) -> Mapping[str, pl.DataFrame]:
     return {
         "alerts": keyed(alerts).select(
             *KEY,
-            hour=pl.lit(panel.start, dtype=stamp) + pl.duration(hours="hour"),
+            hour=pl.lit(panel.start, dtype=_UTC_US) + pl.duration(hours="hour"),
             count="count",
             limit="limit",
             rule=rule,
-            at=pl.when(pl.col("at") >= 0).then("at").cast(stamp),
-            as_of=pl.col("made").cast(stamp),
-            ends=pl.col("ends").cast(stamp),
+            at=pl.when(pl.col("at") >= 0).then("at").cast(_UTC_US),
+            as_of=pl.col("made").cast(_UTC_US),
+            ends=pl.col("ends").cast(_UTC_US),
         ),
-        "states": keyed(states).select(*KEY, pl.col("at").cast(stamp), "state", "recorded"),
+        "states": keyed(states).select(*KEY, pl.col("at").cast(_UTC_US), "state", "recorded"),
         "limits": keyed(limits).select(
             *KEY,
             date=pl.col("day").cast(pl.Int32).cast(pl.Date),
             limit="limit",
             rule=rule,
-            as_of=pl.col("made").cast(stamp),
+            as_of=pl.col("made").cast(_UTC_US),
         ),
     }
 
@@ -565,14 +564,3 @@ def _burden(alerts: pl.DataFrame, exposure: pl.DataFrame, ends: datetime) -> pl.
         .select("project_id", "date", pl.col("alerts", "groups_checked").fill_null(0))
         .sort("project_id", "date")
     )
-
-
-def _has(name: str, frame: pl.LazyFrame, *columns: str) -> pl.LazyFrame:
-    there = frame.collect_schema().names()
-    if missing := [column for column in columns if column not in there]:
-        raise FrameError(f"{name}: no column {', '.join(missing)}. Found: {', '.join(there)}.")
-    return frame
-
-
-def _eager(frame: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
-    return frame.collect() if isinstance(frame, pl.LazyFrame) else frame
