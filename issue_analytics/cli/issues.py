@@ -336,8 +336,9 @@ def import_(
     rows = sum(totals.get(kind, {}).get("accepted", 0) for kind in ("occurrences", "status_changes"))
     parts = rows // _BATCH + 1
     for part in tqdm(range(parts), desc="import", unit="part", delay=2, leave=False, disable=as_json):
-        # all of a group is in one part: what becomes of it does not depend on how many there are
-        mine = pl.col("group_id") % parts == part
+        # all of a group is in one part: what becomes of it does not depend on how many there are; ids may have gaps of
+        # one size, their hashes have not
+        mine = pl.col("group_id").hash() % parts == part
         frames = (data.occurrences, data.hourly_counts, data.status_changes)
         changes += take_in(opened, *(frame.filter(mine) for frame in frames), known=known.filter(mine))
     seen = int(data.occurrences.select(pl.len()).collect().item())
