@@ -617,11 +617,15 @@ def test_what_is_no_store_is_refused(tmp_path):
     with pytest.raises(ia.DatasetError, match="not a database"):
         ia.open_store(text)
     other = tmp_path / "other.db"
-    with sqlite3.connect(other) as connection:
-        connection.execute("CREATE TABLE issues (id)")
-    connection.close()
-    with pytest.raises(ia.DatasetError, match=r"no store's \(issues\)"):
-        ia.open_store(other)
+    for table in ("bookmarks", "issues"):
+        with sqlite3.connect(other) as connection:
+            connection.execute(f"CREATE TABLE {table} (id)")
+        connection.close()
+        before = other.read_bytes()
+        for create in (True, False):
+            with pytest.raises(ia.DatasetError, match=r"no store's \(bookmarks"):
+                ia.open_store(other, create=create)
+        assert other.read_bytes() == before  # somebody else's file is left as it was
     with pytest.raises(ia.DatasetError, match="a folder"):
         ia.open_store(tmp_path)
     for missing in (tmp_path / "typo.db", "sqlite:////nowhere/typo.db"):

@@ -99,6 +99,8 @@ class Database:
             )
         if not found and not create:
             raise DatasetError(f"{self.name}: no store. issue-analytics issues import makes one.")
+        if self.url.drivername == "sqlite":  # not before it is known whose file it is
+            _let_read_while_writing(self._engine)
         for number in range(found + 1, len(STEPS) + 1):
             with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
                 carry_out(connection, number)
@@ -196,17 +198,26 @@ def _prepare(connection: sqlite3.Connection, _: object) -> None:
     cursor = connection.cursor()
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.execute("PRAGMA temp_store = MEMORY")
-    if cursor.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+    cursor.close()
+
+
+def _let_read_while_writing(engine: Engine) -> None:
+    """Switch the file's write-ahead log on: readers and one writer at the same time."""
+    connection = engine.raw_connection()
+    try:
+        cursor = connection.cursor()
         until = time.monotonic() + _PATIENCE
         while True:
-            try:  # readers and one writer at the same time; of two who switch it on at once, one is refused at once
+            try:
                 cursor.execute("PRAGMA journal_mode = WAL")
                 break
-            except sqlite3.OperationalError as error:
+            except sqlite3.OperationalError as error:  # of two who do it at once, one is refused at once
                 if "locked" not in str(error) or time.monotonic() > until:
-                    raise
+                    raise sa.exc.OperationalError(None, None, error) from None
                 time.sleep(0.01)
-    cursor.close()
+        cursor.close()
+    finally:
+        connection.close()
 
 
 def _begin(connection: Connection) -> None:

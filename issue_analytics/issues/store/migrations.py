@@ -68,12 +68,14 @@ def version_of(connection: Connection) -> int:
     """The version of the store behind a connection; 0 where there is none.
 
     Raises:
-        DatasetError: there are tables of the same names that are no store's.
+        DatasetError: there are tables in the way that are no store's.
     """
     names = set(sa.inspect(connection).get_table_names())
     if schema_version.name not in names:
-        if theirs := sorted(names & set(METADATA.tables)):
-            raise DatasetError(f"it holds tables that are no store's ({', '.join(theirs)}); name another place")
+        # a file is a store or it is not; on a server, others may have tables too, of other names
+        theirs = sorted(names if connection.dialect.name == "sqlite" else names & set(METADATA.tables))
+        if theirs:
+            raise DatasetError(f"it holds tables that are no store's ({', '.join(theirs[:3])}); name another place")
         return 0
     columns = {column["name"] for column in sa.inspect(connection).get_columns(schema_version.name)}
     if columns != {"version", "at"}:
