@@ -547,6 +547,28 @@ def test_labels_become_a_human_truth(store):
         store.label(*key, datetime(2026, 1, 5), "noise")  # noqa: DTZ001
 
 
+def test_an_alert_that_nobody_judged_is_neither_a_catch_nor_a_false_alarm(store):
+    sim = ia.simulate(groups=40, days=28, seed=2)
+    counts = ia.hourly_counts(sim.occurrences)
+    alerts = ia.backtest(counts, buckets="dense").alerts
+    # one alert of each group: no other lies near
+    first = alerts.unique(["project_id", "group_id"], keep="first", maintain_order=True)
+    said = ["escalated", "noise", "noise", None]
+    assert first.height > len(said)
+    for row, verdict in zip(first.iter_rows(named=True), itertools.cycle(said)):
+        if verdict:
+            store.label(row["project_id"], row["group_id"], row["hour"] + timedelta(minutes=59), verdict)
+    right = len(range(0, first.height, 4))
+    wrong = len(range(1, first.height, 4)) + len(range(2, first.height, 4))
+    assert store.human_exposure().height == right + wrong
+    judged = ia.backtest(counts, store.human_escalations(), exposure=store.human_exposure(), buckets="dense")
+    scores = judged.summary().row(0, named=True)
+    assert (scores["events"], scores["events_caught"], scores["false_alarms"]) == (right, right, wrong)
+    assert scores["precision"] == pytest.approx(right / (right + wrong))
+    everything = ia.backtest(counts, store.human_escalations(), buckets="dense").summary().row(0, named=True)
+    assert everything["false_alarms"] == alerts.height - right > wrong
+
+
 # ---- hostile text, sizes ----
 
 
