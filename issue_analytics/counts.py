@@ -271,12 +271,14 @@ def panels(
     if groups is not None:
         first = groups.lazy().select(KEY).unique().join(first, on=KEY, how="left").fill_null(hours)
     keys = first.sort(KEY).collect()
-    # group and column in one number, and a small one if it fits: a quarter of the memory of the rows
+    # group and column in one number, and small numbers if they fit: a quarter of the memory of the rows
     whole = pl.UInt32 if keys.height * hours < 2**32 else pl.UInt64
+    most = counts["count"].max()
+    short = pl.Int32 if isinstance(most, int) and most < 2**31 else pl.Int64
     rows = (
         known.filter(pl.col("hour") >= start)
         .join(keys.lazy().select(*KEY, code=pl.int_range(pl.len(), dtype=pl.Int64)), on=KEY)
-        .select("count", cell=(pl.col("code") * hours + column).cast(whole))
+        .select(pl.col("count").cast(short), cell=(pl.col("code") * hours + column).cast(whole))
         .sort("cell")
         .collect(engine="streaming")
     )

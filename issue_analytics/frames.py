@@ -44,6 +44,9 @@ PROVENANCES: Final = ("algorithm", "velocity", "condition", "platform", "human",
 CAUSES: Final = ("forecast", "velocity", "condition", "platform", "duration")
 """What made a recorded issue escalate; ``duration``: a time was over, which was called so before 2024."""
 
+_HASHED: Final = 2**20
+"""Rows hashed at a time."""
+
 VERDICTS: Final = ("caught", "duplicate", "unjudged", "false")
 """What an alert turned out to be."""
 
@@ -124,7 +127,9 @@ def _rest(model: "type[DataFrameModel]", frame: pl.DataFrame) -> "DataFrameSchem
 
 
 def _all_differ(rows: pl.DataFrame) -> bool:
-    return rows.hash_rows().n_unique() == rows.height
+    # hashing takes twice the memory of the hashes: some rows at a time
+    hashes = [part.hash_rows() for part in rows.iter_slices(_HASHED)]
+    return not hashes or pl.concat(hashes).n_unique() == rows.height
 
 
 def _words(model: "type[DataFrameModel]", column: str, check: str) -> str:
