@@ -354,6 +354,17 @@ def test_the_moment_the_limit_was_made_is_named():
     assert "start of the day" in legend_of(ax)
 
 
+def test_a_limit_made_on_archive_within_an_hour_is_told_and_drawn():
+    counts = frame_of([(0, 23), (168, 99), (200, 50)])
+    made = MONDAY + 168 * HOUR + timedelta(minutes=21, microseconds=55)
+    limits = forecast(counts, MONDAY + 168 * HOUR, buckets="dense").with_columns(as_of=pl.lit(made))
+    ax = plot_limits(counts, limits, group_id=7, at=MONDAY + 200 * HOUR, ax=axes())
+    [line] = labelled(ax, "limit made")
+    assert round(line.get_xdata()[0], 6) == key(MONDAY + 169 * HOUR)
+    # from the whole hours before the one it was made in
+    assert title_of(ax)[1:] == ["Fired: 50 > 46 at Tue 2026-01-13 08:00 UTC", "bursty: 2.00 x busiest hour 23 = 46"]
+
+
 def test_an_escalation_that_began_before_the_picture_says_since_when():
     counts = steady()
     before, start = MONDAY + timedelta(minutes=190), MONDAY + timedelta(days=3)

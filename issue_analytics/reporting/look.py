@@ -17,6 +17,7 @@ from issue_analytics.reporting.text import number, stamp
 __all__ = ["Focus", "Look", "look", "reason"]
 
 WEEK = timedelta(days=7)
+_INSTANT = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +89,7 @@ def look(
     """
     if not isinstance(at, datetime) or at.tzinfo is None:
         raise SettingsError(f"at: expected a datetime with a time zone, got {at!r}; write datetime(..., tzinfo=UTC).")
-    at_hour = datetime.fromtimestamp(at.timestamp() // 3600 * 3600, tz=UTC)
+    at_hour = _hour_of(at)
     of_group = {
         name: _of_group(frame, name, group_id, project_id)
         for name, frame in (
@@ -112,7 +113,9 @@ def look(
     at_once = _in_force(of_group["Limits"], pl.DataFrame({"hour": [at_hour]}, schema={"hour": _HOUR}), key=key)
     as_of: datetime | None = at_once["as_of"].item()
     # a limit held for longer than a week: show where it is used, and history up to there
-    boundary = as_of if as_of is not None and at_hour < as_of + WEEK else at_hour.replace(hour=0)
+    recent = as_of is not None and at_hour < as_of + WEEK
+    # one that was made on archive, within an hour, is in force in whole hours from the next one on
+    boundary = _hour_of(as_of + HOUR - _INSTANT) if as_of is not None and recent else at_hour.replace(hour=0)
     start, end = boundary - WEEK, boundary + WEEK
     hours = (
         _in_force(of_group["Limits"], _every_hour(start, end), key=key)
@@ -128,9 +131,8 @@ def look(
     )
     chosen = _focus(hours, boundary, at_hour, only=focus)
     seen = _of_escalations(of_group.get("Escalations"), start, end)
-    before = of_group["HourlyCounts"].filter(
-        pl.col("hour").is_between((chosen.as_of or start) - WEEK, chosen.as_of or start, closed="left")
-    )
+    made = _hour_of(chosen.as_of or start)
+    before = of_group["HourlyCounts"].filter(pl.col("hour").is_between(made - WEEK, made, closed="left"))
     return Look(
         hours=hours,
         start=start,
@@ -199,9 +201,13 @@ def _headline(focus: Focus) -> str:
 
 def _boundary_name(hours: pl.DataFrame, boundary: datetime) -> str:
     first = hours.row(by_predicate=pl.col("hour") == boundary, named=True)
-    if first["as_of"] != boundary:
+    if first["as_of"] is None or not boundary - HOUR < first["as_of"] <= boundary:
         return "start of the day"
     return "limit made" if first["limit"] is not None else "limit due, none made"
+
+
+def _hour_of(at: datetime) -> datetime:
+    return datetime.fromtimestamp(at.timestamp() // 3600 * 3600, tz=UTC)
 
 
 def _focus(hours: pl.DataFrame, boundary: datetime, at: datetime, *, only: bool) -> Focus:
