@@ -703,6 +703,7 @@ def test_a_backtest_judges_what_users_would_have_seen():
     summary = result.summary().row(0, named=True)
     assert (summary["alerts"], summary["events_caught"], summary["events"]) == (recorded.height,) * 3
     assert summary["recall"] == summary["precision"] == 1
+    assert summary["policy"] == "production"
     assert_frame_equal(result.crossings, played.alerts.select(result.crossings.columns))
     assert result.groups["days_fallback"].sum() > 0
     # the hours judged are those in which the replay checked

@@ -108,6 +108,7 @@ class BacktestResult:
             unjudged=pl.col("unjudged").sum(),
             buckets=pl.lit(self.buckets),
             every=pl.lit(self.policy.every),
+            policy=pl.lit(self.policy.name),
         )
         if self.labelled:
             return scores
