@@ -316,6 +316,15 @@ def test_a_state_changes_exactly_as_the_lifecycle_says(store):
     }
 
 
+def test_a_word_that_means_nothing_is_told_though_nothing_would_change(store):
+    store.create(1, 7)
+    for groups in ((1, 7), []):
+        with pytest.raises(ia.SettingsError, match="by 'me': one of first_event, user"):
+            store.move(groups, "new", by="me")
+        with pytest.raises(ia.FrameError, match="no state 'gone'"):
+            store.move(groups, "gone", by="user")
+
+
 def test_what_cannot_be_done_to_all_is_done_to_none(store):
     groups = in_states(store)
     before = store.list(), store.history()

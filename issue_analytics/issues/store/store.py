@@ -11,23 +11,22 @@ import polars as pl
 
 from issue_analytics.errors import FrameError, SettingsError
 from issue_analytics.frames import check, empty
-from issue_analytics.issues.lifecycle import ARCHIVED_STATES, Priority
+from issue_analytics.issues.lifecycle import ARCHIVED_STATES, MAKERS, makers
 from issue_analytics.issues.ongoing import AFTER_DAYS
 from issue_analytics.issues.payload import Problems, as_whole, refuse, shown
 from issue_analytics.issues.records import IssueOccurrence
 from issue_analytics.issues.store.columns import GIVEN, UTC_US
 from issue_analytics.issues.store.values import (
     Groups,
+    checked_columns,
     cleaned,
     condition_text,
+    filters_of,
     given_issues,
     keys_of,
-    micros,
     moment,
-    needed,
     now,
     seen_of,
-    states_of,
     text_of,
 )
 
@@ -189,7 +188,9 @@ class Store:
             "first_seen": moment(first_seen, "first_seen"),
         }  # fmt: skip
         keys = keys_of((project_id, group_id))
-        frame = keys.with_columns(pl.lit(value, GIVEN[name]).alias(name) for name, value in _checked(values).items())
+        frame = keys.with_columns(
+            pl.lit(value, GIVEN[name]).alias(name) for name, value in checked_columns(values).items()
+        )
         self._put(frame, who=who, new=True)
         return self._there(project_id, group_id)
 
@@ -244,7 +245,7 @@ class Store:
                 isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _GREATEST
             ):
                 raise SettingsError(f"{name}: {shown(value)} is no number of rows.")
-        filters = _filters(project_id, group_id, state, priority, type, text, seen_since)
+        filters = filters_of(project_id, group_id, state, priority, type, text, seen_since)
         return self._database.read(
             lambda connection: reading.find(
                 connection, filters, sort=sort, descending=descending, limit=limit, offset=offset
@@ -265,7 +266,7 @@ class Store:
         """How many issues pass every filter; filters as in :meth:`list`."""
         from issue_analytics.issues.store import reading
 
-        filters = _filters(project_id, group_id, state, priority, type, text, seen_since)
+        filters = filters_of(project_id, group_id, state, priority, type, text, seen_since)
         return self._database.read(lambda connection: reading.count(connection, filters))
 
     def update(
@@ -314,7 +315,7 @@ class Store:
                 raise SettingsError(f"update: priority_locked_at: expected a datetime, got {shown(locked)}.")
             values["priority_locked_at"] = moment(locked, "priority_locked_at")
         key = keys_of((project_id, group_id)).row(0)
-        checked, who, when = _checked(values), text_of(who, "who"), moment(at)
+        checked, who, when = checked_columns(values), text_of(who, "who"), moment(at)
         edited = self._database.write(
             lambda connection: writing.edit(connection, key, version, checked, who=who, at=when, now=now())
         )
@@ -506,12 +507,18 @@ class Store:
         cutoff = when - timedelta(days=days)
         return self._database.write(lambda connection: writing.ongoing(connection, when, cutoff, who))
 
-    def _move(self, groups: Groups, state: str, *, who: str | None, at: datetime | None, **rest: Any) -> pl.DataFrame:
+    def _move(
+        self, groups: Groups, state: str, *, by: str, who: str | None, at: datetime | None, **rest: Any
+    ) -> pl.DataFrame:
         from issue_analytics.issues.store import writing
 
+        # said now: an issue that is in the state already would not be asked about
+        makers(None, state)
+        if by not in MAKERS:
+            raise SettingsError(f"by {shown(by)}: one of {', '.join(MAKERS)}.")
         keys, who, when = keys_of(groups), text_of(who, "who"), moment(at)
         return self._database.write(
-            lambda connection: writing.move(connection, keys, state, who=who, at=when, now=now(), **rest)
+            lambda connection: writing.move(connection, keys, state, by=by, who=who, at=when, now=now(), **rest)
         )
 
     def history(self, groups: Groups | None = None) -> pl.DataFrame:
@@ -634,44 +641,3 @@ class Store:
         """
         said = self.labels(groups).select("project_id", "group_id", start="hour")
         return check(said.with_columns(end=pl.col("start") + timedelta(hours=1)), "Exposure")
-
-
-def _checked(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values of columns of an issue, of the right kind."""
-    problems: Problems = []
-    made: dict[str, Any] = {}
-    for name, value in values.items():
-        if name in ("title", "culprit", "level"):
-            made[name] = text_of(value, name)
-        elif name in ("type", "priority"):
-            made[name] = as_whole(value, name, problems)
-        else:
-            made[name] = value
-    known = [int(one) for one in Priority]
-    if made.get("priority") is not None and made["priority"] not in known:
-        problems.append(f"priority: {made['priority']} is none of {', '.join(map(str, known))}")
-    refuse("issue", problems)
-    return made
-
-
-def _filters(
-    project_id: int | Iterable[int] | None,
-    group_id: int | Iterable[int] | None,
-    state: str | Iterable[str] | None,
-    priority: int | Iterable[int] | None,
-    type_id: int | Iterable[int] | None,
-    text: str | None,
-    seen_since: datetime | None,
-) -> dict[str, Any]:
-    filters: dict[str, Any] = {"state": states_of(state), "text": text_of(text, "text") or None}
-    problems: Problems = []
-    for name, wanted in {"project_id": project_id, "group_id": group_id, "priority": priority, "type": type_id}.items():
-        values = [wanted] if wanted is None or not isinstance(wanted, Iterable) else [*wanted]
-        if wanted is not None:
-            filters[name] = [needed(as_whole(value, name, problems), name, problems) for value in values]
-    if problems:
-        raise SettingsError(f"{'. '.join(problems)}.")
-    since = moment(seen_since, "seen_since")
-    if since is not None:
-        filters["seen_since"] = micros(since)
-    return filters

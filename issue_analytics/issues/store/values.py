@@ -17,8 +17,10 @@ from issue_analytics.issues.store.columns import GIVEN
 
 __all__ = [
     "Groups",
+    "checked_columns",
     "cleaned",
     "condition_text",
+    "filters_of",
     "given_issues",
     "keys_of",
     "micros",
@@ -144,6 +146,48 @@ def condition_text(condition: Mapping[str, Any] | None) -> str:
         raise SettingsError(f"{'. '.join(problems)}.")
     plain = {**condition, **({"until": until.isoformat()} if until else {})}
     return json.dumps(plain, sort_keys=True)
+
+
+def checked_columns(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of columns of an issue, of the right kind."""
+    problems: Problems = []
+    made: dict[str, Any] = {}
+    for name, value in values.items():
+        if name in ("title", "culprit", "level"):
+            made[name] = text_of(value, name)
+        elif name in ("type", "priority"):
+            made[name] = as_whole(value, name, problems)
+        else:
+            made[name] = value
+    known = [int(one) for one in Priority]
+    if made.get("priority") is not None and made["priority"] not in known:
+        problems.append(f"priority: {made['priority']} is none of {', '.join(map(str, known))}")
+    refuse("issue", problems)
+    return made
+
+
+def filters_of(
+    project_id: int | Iterable[int] | None,
+    group_id: int | Iterable[int] | None,
+    state: str | Iterable[str] | None,
+    priority: int | Iterable[int] | None,
+    type_id: int | Iterable[int] | None,
+    text: str | None,
+    seen_since: datetime | None,
+) -> dict[str, Any]:
+    """Filters of issues, as queries take them: columns and the values they may have."""
+    filters: dict[str, Any] = {"state": states_of(state), "text": text_of(text, "text") or None}
+    problems: Problems = []
+    for name, wanted in {"project_id": project_id, "group_id": group_id, "priority": priority, "type": type_id}.items():
+        values = [wanted] if wanted is None or not isinstance(wanted, Iterable) else [*wanted]
+        if wanted is not None:
+            filters[name] = [needed(as_whole(value, name, problems), name, problems) for value in values]
+    if problems:
+        raise SettingsError(f"{'. '.join(problems)}.")
+    since = moment(seen_since, "seen_since")
+    if since is not None:
+        filters["seen_since"] = micros(since)
+    return filters
 
 
 def given_issues(frame: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
