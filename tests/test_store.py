@@ -18,7 +18,7 @@ from polars.testing import assert_frame_equal
 import issue_analytics as ia
 from issue_analytics.frames import check, empty
 from issue_analytics.issues.lifecycle import MAKERS, STATES, Priority, makers, priority_after
-from issue_analytics.issues.store import Issue
+from issue_analytics.issues.store import Issue, database, migrations
 from issue_analytics.issues.store.columns import FRAMES
 from issue_analytics.issues.store.database import Database
 from issue_analytics.issues.store.migrations import STEPS, carry_out, version_of
@@ -755,8 +755,8 @@ def test_a_store_of_version_1_is_brought_up_to_date(place):
 def test_a_migration_that_fails_leaves_the_store_as_it_was(store, place, monkeypatch):
     store.create(1, 7)
     broken = (*STEPS, ("CREATE TABLE extra (a BIGINT)", "UPDATE issues SET title = 'lost'", "DROP TABLE nowhere"))
-    for module in ("migrations", "database"):
-        monkeypatch.setattr(f"issue_analytics.issues.store.{module}.STEPS", broken)
+    for module in (migrations, database):
+        monkeypatch.setattr(module, "STEPS", broken)
     with pytest.raises((ia.DatasetError, sa.exc.DBAPIError), match="nowhere"):
         ia.open_store(place)
     monkeypatch.undo()

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 import issue_analytics as ia
 from issue_analytics.issues.lifecycle import MAKERS, STATES, makers, priority_after
+from issue_analytics.issues.store import database
 from issue_analytics.issues.store.database import Database
 
 NAMES = [state.name for state in STATES]
@@ -141,7 +142,7 @@ def test_two_who_wait_for_each_other_both_get_through(new_place):
 
 def test_a_writer_that_stays_too_long_is_told(place, monkeypatch):
     ia.open_store(place).create(1, 7)
-    monkeypatch.setattr("issue_analytics.issues.store.database._PATIENCE", 0.2)
+    monkeypatch.setattr(database, "_PATIENCE", 0.2)
     store = ia.open_store(place)
     with Database(place)._engine.connect().execution_options(writes=True) as other, other.begin():
         other.execute(sa.text("UPDATE issues SET title = 'mine'"))
