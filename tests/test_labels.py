@@ -75,6 +75,40 @@ ENDING = [state.name for state in STATES if state.name not in ("archived_until_e
 ENDING += ["merged", "unmerged", "deleted", "ignored", "unresolved", "reprocess", "status_77"]
 
 
+@pytest.mark.parametrize("source", ["group_attributes", "status_change"])
+@pytest.mark.parametrize("apart", [-60, -0.01, 0, 0.01, 60])
+def test_what_tells_an_escalation_beside_its_activity_is_the_same_one(source, apart):
+    """Also the two together, and in any order."""
+    activities = changes((0, "archived_until_escalating"), (30, "escalating", "forecast"))
+    at = MONDAY + 30 * HOUR + timedelta(seconds=apart)
+    cause = "platform" if source == "status_change" else None
+    echo = pl.DataFrame([(1, 7, at, "escalating", cause, None, source)], schema=SCHEMA, orient="row")
+    other = echo.with_columns(pl.col("at") + timedelta(seconds=1), source=pl.lit("group_attributes"), cause=None)
+    expected = label_escalations(activities)
+    for told in ([activities, echo], [echo, activities], [activities, other, echo]):
+        labels, exposure = label_escalations(pl.concat(told))
+        assert_frame_equal(labels, expected[0])
+        assert_frame_equal(exposure, expected[1])
+
+
+def test_what_tells_an_escalation_alone_or_of_another_time_is_one():
+    archived = changes((0, "archived_until_escalating"))
+    snapshot = pl.DataFrame(
+        [(1, 7, MONDAY + HOUR, "escalating", None, None, "group_attributes")], schema=SCHEMA, orient="row"
+    )
+    message = snapshot.with_columns(cause=pl.lit("platform"), source=pl.lit("status_change"))
+    assert label_escalations(pl.concat([archived, snapshot]))[0]["provenance"].to_list() == ["algorithm"]
+    assert label_escalations(pl.concat([archived, message]))[0]["provenance"].to_list() == ["platform"]
+    # archived between the two: two escalations
+    again = changes((1 + 10 / 3600, "archived_until_escalating"), (1 + 20 / 3600, "escalating", "forecast"))
+    assert label_escalations(pl.concat([archived, message, again]))[0].height == 2
+    late = changes((1 + 61 / 3600, "escalating", "forecast"))
+    assert label_escalations(pl.concat([archived, message, late]))[0].height == 2
+    # of another group
+    beside = changes((1, "escalating", "forecast")).with_columns(group_id=pl.lit(8, pl.Int64))
+    assert label_escalations(pl.concat([archived, message, beside]))[0].height == 2
+
+
 def test_kinds_that_end_exposure():
     assert set(STATUS_KINDS) == {*ENDING, "archived_until_escalating", "escalating"} - {"status_77"}
 

@@ -25,6 +25,12 @@ _UNKNOWN_STATUS: Final = "^status_[0-9]+$"
 SNAPSHOTS: Final = "group_attributes"
 """The source of rows that tell a state, whether it changed or not."""
 
+_SECOND_HAND: Final = (SNAPSHOTS, "status_change")
+"""Sources that tell what an activity did, and may be dated a little before or after it."""
+
+_ECHO: Final = timedelta(minutes=1)
+"""How far apart they may be."""
+
 CUT: Final = "history_truncated"
 """The kind of a row that says since when a group's activities are whole."""
 
@@ -67,6 +73,8 @@ def label_escalations(status_changes: FrameT) -> tuple[FrameT, FrameT]:
     is an escalation, the first one of a group is a state, and the state it left tells who made it: archived until
     escalating the algorithm, archived until a condition the condition, new the velocity, any other the platform.
 
+    **Told twice**: a snapshot or a message that tells an escalation within a minute of its activity is the same one.
+
     Args:
         status_changes: contract ``StatusChanges``.
 
@@ -107,13 +115,18 @@ def label_escalations(status_changes: FrameT) -> tuple[FrameT, FrameT]:
 def recorded_states(changes: FrameT) -> FrameT:
     """What is known of each group's states, in order; ``before`` is the state it left, null where none is known.
 
-    Nothing stands before the cut of a history; legacy records are read as what they mean, snapshots that tell no change
-    are left out, and those that tell an escalation have the cause that the state before tells.
+    Nothing stands before the cut of a history; legacy records are read as what they mean; snapshots that tell no change
+    are left out, as is what tells an escalation that an activity tells too; other snapshots of an escalation have the
+    cause that the state before tells.
     """
     kind, snapshot = pl.col("kind"), pl.col("source") == SNAPSHOTS
     legacy = (kind == "unresolved") & pl.col("forecast").is_not_null()
     cut = pl.col("at").filter(kind == CUT).min().over(KEY)
     counts = kind.is_in(COUNTS_CHANGED)
+    # rows of one escalation follow each other: nothing leads from it to itself
+    first_hand = (kind == "escalating") & ~pl.col("source").is_in(_SECOND_HAND)
+    goes_on = (kind == kind.shift(1).over(KEY)) & (pl.col("at") - pl.col("at").shift(1).over(KEY) <= _ECHO)
+    echo = (kind == "escalating") & ~first_hand & first_hand.any().over(*KEY, "telling")
     untold = pl.col("snapshot") & (kind == "escalating") & pl.col("cause").is_null() & (pl.col("before") != CUT)
     return (
         changes.filter(kind.is_in([*STATUS_KINDS, CUT]) | kind.str.contains(_UNKNOWN_STATUS))
@@ -131,6 +144,8 @@ def recorded_states(changes: FrameT) -> FrameT:
         # at one instant an archiving comes last: what it ended is over; a snapshot shows what an activity did; and
         # whatever order the rows came in, the answer is the same
         .sort(*KEY, "at", kind != CUT, kind == "archived_until_escalating", "snapshot", "kind", "cause", "forecast")
+        .with_columns(telling=(~goes_on).fill_null(value=True).cum_sum().over(KEY))
+        .filter(~echo)
         .with_columns(before=pl.when(~counts).then("kind").forward_fill().shift(1).over(KEY))
         .filter(~(pl.col("snapshot") & (kind == pl.col("before")).fill_null(value=False)))
         .with_columns(
