@@ -224,7 +224,7 @@ def replay(
             played: nothing is known of them.
         occurrences: contract ``Occurrences``; with them the replay knows the very occurrence that crossed the limit.
             Without, or where their number in an hour is not its count, an hour counts as a whole: a group that was
-            archived in the middle of it is judged by all of it, and escalates at its end.
+            archived, or became old enough, in the middle of it is judged by all of it, and escalates at its end.
         thresholds: the five thresholds.
         policy: one with a lifecycle: ``PRODUCTION``, ``PRODUCTION_2023``, or your own.
         buckets: as in :func:`~issue_analytics.forecast.forecast`.
