@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -79,6 +80,42 @@ def test_later_counts_do_not_move_the_beginning_of_an_issue(place, tmp_path):
     assert (issue.first_seen, issue.last_seen, issue.times_seen) == (MONDAY, MONDAY + 720 * HOUR, 10)
     # made, and changed once
     assert issue.version == 2
+
+
+def test_what_was_deleted_stays_so_when_its_dataset_is_imported_again(tmp_path):
+    """Only what happens after the deletion makes the issue anew; others are as they were."""
+    sim = ia.simulate(groups=12, days=14, seed=3)
+    sim.write(tmp_path / "exports")
+    ia.import_export(tmp_path / "exports", tmp_path / "data", progress=False)
+    run("import", "data", "--store", "a.db", cwd=tmp_path)
+    store = ia.open_store(tmp_path / "a.db")
+    before, history = store.list(), store.history().height
+    gone = before.row(0, named=True)
+    key = (gone["project_id"], gone["group_id"])
+    assert store.delete(key) == 1
+    text = run("import", "data", "--store", "a.db", cwd=tmp_path).stdout
+    assert "1 issue deleted from the store: left so" in text
+    assert store.get(*key) is None
+    others = pl.col("group_id") != gone["group_id"]
+    assert store.list().equals(before.filter(others))
+    assert store.history().height == history + 2  # the deletion itself
+    again = json.loads(run("import", "data", "--store", "a.db", "--json", cwd=tmp_path).stdout)
+    assert (again["left_deleted"], again["new_issues"], again["new_status_changes"]) == (1, 0, 0)
+
+    now = datetime.now(UTC) + timedelta(minutes=1)
+    later = (
+        sim.occurrences.filter(group_id=gone["group_id"])
+        .head(3)
+        .with_columns(detected_at=pl.lit(now, UTC_US), occurrence_id=pl.Series(["x1", "x2", "x3"]))
+    )
+    later.select("project_id", "group_id", "occurrence_id", "detected_at", "type", "title").write_parquet(
+        tmp_path / "later.parquet"
+    )
+    ia.import_export(tmp_path / "later.parquet", tmp_path / "data", progress=False)
+    text = run("import", "data", "--store", "a.db", cwd=tmp_path).stdout
+    assert "left so" not in text
+    born = store.get(*key)
+    assert (born.state, born.times_seen, born.first_seen) == ("new", 3, now)
 
 
 def test_an_imported_issue_begins_as_a_recorded_one_does(tmp_path):

@@ -321,17 +321,20 @@ def import_(
 ) -> None:
     """Take the issues of a dataset into the store, with their occurrences and recorded status changes.
 
-    Importing the same again changes nothing. Issues of which only counts are known come without occurrences.
+    Importing the same again changes nothing, and what was deleted from the store stays so. Issues of which only counts
+    are known come without occurrences.
     """
     import polars as pl
     from tqdm.auto import tqdm
 
     from issue_analytics.dataset import open_dataset
-    from issue_analytics.issues.store.importing import take_in
+    from issue_analytics.frames import KEY
+    from issue_analytics.issues.store.importing import deleted, take_in
 
     data = open_dataset(dataset)
     opened = _store(store, organization, region, make=True)
     known, changes = opened.list(), 0
+    gone = deleted(opened, known)
     totals = data.manifest["totals"]
     rows = sum(totals.get(kind, {}).get("accepted", 0) for kind in ("occurrences", "status_changes"))
     parts = rows // _BATCH + 1
@@ -340,15 +343,22 @@ def import_(
         # one size, their hashes have not
         mine = pl.col("group_id").hash() % parts == part
         frames = (data.occurrences, data.hourly_counts, data.status_changes)
-        changes += take_in(opened, *(frame.filter(mine) for frame in frames), known=known.filter(mine))
+        changes += take_in(
+            opened, *(frame.filter(mine) for frame in frames), known=known.filter(mine), gone=gone.filter(mine)
+        )
     seen = int(data.occurrences.select(pl.len()).collect().item())
     total = opened.count()
+    left = gone.join(opened.list(), on=KEY, how="anti").height
     if as_json:
         say_json({"store": opened.name, "issues": total, "new_issues": total - known.height}
-                 | {"new_status_changes": changes, "occurrences": seen})  # fmt: skip
+                 | {"new_status_changes": changes, "occurrences": seen, "left_deleted": left})  # fmt: skip
     else:
         say(f"{_number(total - known.height, 'new issue')}, {_number(changes, 'new status change')}")
-        say(f"all occurrences of the dataset are recorded: {seen:,}")
+        say(
+            f"all occurrences of the dataset are recorded: {seen:,}" + (", but those of deleted issues" if left else "")
+        )
+        if left:
+            say(f"{_number(left)} deleted from the store: left so")
         say(f"{_number(total)} in {opened.name}")
 
 

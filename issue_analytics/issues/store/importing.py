@@ -5,7 +5,13 @@ import polars as pl
 from issue_analytics.frames import KEY
 from issue_analytics.issues.store.store import Store
 
-__all__ = ["take_in"]
+__all__ = ["deleted", "take_in"]
+
+
+def deleted(store: Store, known: pl.DataFrame) -> pl.DataFrame:
+    """Issues that were deleted in a store and are none of ``known``, those it has: key, and ``deleted``, when."""
+    deletions = store.history().filter(pl.col("kind") == "deletion_in_progress", pl.col("source") == "store")
+    return deletions.group_by(KEY).agg(deleted=pl.col("at").max()).join(known, on=KEY, how="anti")
 
 
 def take_in(
@@ -15,10 +21,12 @@ def take_in(
     status_changes: pl.LazyFrame,
     *,
     known: pl.DataFrame,
+    gone: pl.DataFrame,
 ) -> int:
-    """Take everything that a dataset tells of some groups into a store; how many status changes were new.
+    """Take what a dataset tells of some groups into a store; how many status changes were new.
 
-    The same again changes nothing. How often an issue was seen is what its occurrences say; where only counts are
+    The same again changes nothing, and an issue that was deleted stays so: only what happened after its deletion makes
+    a new one. How often an issue was seen is what its occurrences say; where only counts are
     known, the largest sum that a dataset told.
 
     Args:
@@ -27,7 +35,13 @@ def take_in(
         hourly_counts: contract ``HourlyCounts``.
         status_changes: contract ``StatusChanges``.
         known: the issues that the store had of these groups, as it lists them.
+        gone: those that were deleted, as :func:`deleted` tells them.
     """
+    if not gone.is_empty():
+        occurrences, hourly_counts, status_changes = (
+            _since(gone, *told)
+            for told in ((occurrences, "detected_at"), (hourly_counts, "hour"), (status_changes, "at"))
+        )
     seen = occurrences.collect()
     counted = (
         hourly_counts.filter(pl.col("count") > 0)
@@ -56,3 +70,9 @@ def take_in(
     changes = store.load(status_changes)
     store.record(seen)
     return changes
+
+
+def _since(gone: pl.DataFrame, frame: pl.LazyFrame, at: str) -> pl.LazyFrame:
+    """Rows of groups that were not deleted, and of others what came after that."""
+    told = frame.join(gone.lazy(), on=KEY, how="left")
+    return told.filter((pl.col(at) > pl.col("deleted")).fill_null(value=True)).drop("deleted")
