@@ -160,6 +160,13 @@ def test_an_issue_from_its_making_to_its_deletion(tmp_path):
         return run(*arguments, "--store", place, cwd=tmp_path, **options)
 
     issues("create", "1:7", "--title", HOSTILE, "--first-seen", "2026-01-05", "--priority", 25)
+    assert "1:7: version 2" in issues("update", "7", "--title", HOSTILE + "!", "--who", "ada").stdout
+    assert "somebody changed it meanwhile" in issues("update", "7", "--level", "fatal", "--version", 1, code=3).stderr
+    assert "version 3" in issues("update", "7", "--priority", 75, "--version", 2).stdout
+    assert "set by a user" in issues("show", "7").stdout
+    changed = json.loads(issues("update", "7", "--priority", 25, "--unlock", "--json").stdout)["issue"]
+    assert (changed["version"], changed["priority"], changed["priority_locked_at"]) == (4, 25, None)
+    assert "nothing to change: give --title" in issues("update", "7", code=2).stderr
     assert "1:7: archived_until_escalating" in issues("archive", "7", "--who", "ada", "--at", "2026-01-06").stdout
     assert "nothing to change" in issues("archive", "1:7").stdout
     assert "priority 50" in issues("escalate", "1:7", "--forecast", 46, "--at", "2026-01-07T09:30Z").stdout
@@ -173,8 +180,9 @@ def test_an_issue_from_its_making_to_its_deletion(tmp_path):
     assert "bob" in text
     assert all(len(line) <= 80 for line in text.splitlines())
     found = json.loads(issues("show", "1:7", "--json").stdout)
-    assert [row["kind"] for row in found["history"]] == ["new", "archived_until_escalating", "escalating"]
-    assert found["history"][1]["who"] == "ada"
+    kinds = ["new", "edited", "edited", "edited", "archived_until_escalating", "escalating"]
+    assert [row["kind"] for row in found["history"]] == kinds
+    assert found["history"][4]["who"] == found["history"][1]["who"] == "ada"
     assert [row["verdict"] for row in found["labels"]] == ["noise", "escalated"]
     assert "1 label in" in issues("labels").stdout
     assert len(json.loads(issues("labels", "1:7", "--all", "--json").stdout)["labels"]) == 2

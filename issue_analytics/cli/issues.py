@@ -182,6 +182,38 @@ def create(
 
 
 @app.command()
+def update(
+    issue: One,
+    title: Annotated[str | None, typer.Option(help="Its title.")] = None,
+    culprit: Annotated[str | None, typer.Option(help="Where it happens.")] = None,
+    level: Annotated[str | None, typer.Option(help="Such as error.")] = None,
+    type_: Annotated[int | None, typer.Option("--type", min=0, help="Its group type.")] = None,
+    priority: Annotated[int | None, typer.Option(help="25 low, 50 medium, 75 high; no rule changes it then.")] = None,
+    unlock: Annotated[bool, typer.Option("--unlock", help="Let rules set its priority again.")] = False,
+    version: Annotated[
+        int | None, typer.Option(help="The version that you saw: refuse if it was changed since. [default: as it is]")
+    ] = None,
+    who: Who = None,
+    store: Place = None,
+    organization: Organization = None,
+    region: Region = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change what an issue is called, or its priority."""
+    given = {"title": title, "culprit": culprit, "level": level, "type": type_, "priority": priority}
+    values: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    if unlock:
+        values["priority_locked_at"] = None
+    if not values:
+        raise SettingsError("nothing to change: give --title, --culprit, --level, --type, --priority or --unlock.")
+    opened = _store(store, organization, region)
+    [key] = _keys(opened, [issue])
+    seen = version if version is not None else _get(opened, key).version
+    now = opened.update(*key, version=seen, who=_who(who), **values)
+    say_json({"issue": _values(asdict(now))}) if as_json else say(f"{key[0]}:{key[1]}: version {now.version}")
+
+
+@app.command()
 def archive(
     issues: Named,
     until: Annotated[
