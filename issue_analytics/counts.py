@@ -136,12 +136,12 @@ def _tally(batches: Iterator[pl.DataFrame], aside: Executor) -> pl.DataFrame | N
                 return None
         cell = (at - start) * np.int64(width)
         cell += place
-        cells = np.bincount(cell, minlength=hours * width).reshape(hours, width)
-        for number, cell in enumerate(cells, start):
-            table[number] = table[number] + cell if number in table else cell
+        rows = np.bincount(cell, minlength=hours * width).reshape(hours, width)
+        for number, row in enumerate(rows, start):
+            table[number] = table[number] + row if number in table else row
     done.append(aside.submit(_rows, table, low, projects))
     written += table
-    counts = pl.concat([rows.result() for rows in done])
+    counts = pl.concat([part.result() for part in done])
     again = [number * _HOUR_US for number, times in Counter(written).items() if times > 1]
     if not again:
         return counts

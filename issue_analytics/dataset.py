@@ -22,7 +22,7 @@ from issue_analytics.exports.ahead import ahead
 from issue_analytics.exports.arrivals import Arrivals, Known
 from issue_analytics.exports.files import Source, expand, hash_and_damage, reason, told
 from issue_analytics.exports.manifest import DRAFT, FOLDERS, FORMAT, MANIFEST, PART, commit, load, nothing
-from issue_analytics.exports.reading import Options, Part, Unknown, read_file, whole_file_reject
+from issue_analytics.exports.reading import Options, Part, UnknownFileError, read_file, whole_file_reject
 from issue_analytics.frames import KEY
 
 __all__ = ["Dataset", "import_export", "open_dataset"]
@@ -198,7 +198,7 @@ def _as_named(path: Path, digest: str, imported: Mapping[str, Mapping[str, Any]]
     return hashlib.sha256(f"{stem}: {digest}".encode()).hexdigest()[:32]
 
 
-class _Changed(ExportError):  # noqa: N818 - internal, an ExportError to everybody else
+class _ChangedError(ExportError):
     """A file that was written to while it was read: its hash need not be that of the rows that were seen."""
 
 
@@ -218,7 +218,7 @@ def _import_file(
         for part in parts:
             arrivals.add(part)
         if _state(path) != state:
-            raise _Changed(f"{path}: changed while it was read; import it again once it is whole.")
+            raise _ChangedError(f"{path}: changed while it was read; import it again once it is whole.")
         return arrivals.finish()
 
 
@@ -418,9 +418,9 @@ def _import_all(
             except ExportError as error:
                 if single:
                     raise
-                if isinstance(error, _Changed):
+                if isinstance(error, _ChangedError):
                     digest = None  # nothing is known of its content, and the next import looks again
-                if isinstance(error, Unknown):
+                if isinstance(error, UnknownFileError):
                     skip = {"path": name, "reason": _why(path, error)}
                 elif digest is None and unread.get(name, {}).get("error") == _why(path, error):
                     old = unread[name]

@@ -62,8 +62,9 @@ class History:
         )
         hour = pl.col("hour").dt.epoch("us") // _HOUR_US
         rows = counts.join(self.groups, on=KEY).select(pl.col("code").cast(pl.Int64), hour=hour, count="count")
-        self.start = int(rows["hour"].min() or 0) - 1  # type: ignore[arg-type]
-        self.width = int(rows["hour"].max() or 0) - self.start + 2  # type: ignore[arg-type]
+        hours = rows["hour"].to_numpy()
+        first, last = (int(hours.min()), int(hours.max())) if hours.size else (0, 0)
+        self.start, self.width = first - 1, last - first + 3
         rows = rows.filter(pl.col("count") > 0).sort("code", "hour")
         code, self.hour, self.count = (rows[name].to_numpy() for name in ("code", "hour", "count"))
         self.key = code * self.width + self.hour - self.start

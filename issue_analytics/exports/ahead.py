@@ -4,13 +4,18 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Final, TypeVar
+from enum import Enum, auto
+from typing import TypeVar
 
 __all__ = ["ahead"]
 
 Item = TypeVar("Item")
 
-_END: Final = object()
+
+class _End(Enum):
+    """What comes after the last item."""
+
+    END = auto()
 
 
 @contextmanager
@@ -24,16 +29,16 @@ def ahead(items: Iterator[Item], steps: int = 2) -> Iterator[Iterator[Item]]:
     ['a', 'b', 'c']
     """
 
-    def step() -> object:
-        return next(items, _END)
+    def step() -> Item | _End:
+        return next(items, _End.END)
 
     with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as pool:
         coming = deque(pool.submit(step) for _ in range(steps))
 
         def asked() -> Iterator[Item]:
-            while (item := coming.popleft().result()) is not _END:
+            while (item := coming.popleft().result()) is not _End.END:
                 coming.append(pool.submit(step))
-                yield item  # type: ignore[misc]
+                yield item
 
         try:
             yield asked()

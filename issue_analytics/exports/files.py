@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from issue_analytics.errors import ExportError
-from issue_analytics.exports.sniff import Unknown
+from issue_analytics.exports.sniff import UnknownFileError
 
 __all__ = ["CHUNK", "Source", "chunks", "content_hash", "expand", "hash_and_damage", "reason", "told"]
 
@@ -113,7 +113,7 @@ def _raw(path: Path) -> Iterator[bytes]:
     try:
         if path.is_dir():
             if path.is_symlink():
-                raise Unknown(f"{path}: a link to a folder, which is not followed; name it to have it read.")
+                raise UnknownFileError(f"{path}: a link to a folder, which is not followed; name it to have it read.")
             os.scandir(path).close()  # says why the folder cannot be listed
         if not path.is_file():
             raise ExportError(f"{path}: {'not a regular file' if path.exists() else 'no such file'}.")

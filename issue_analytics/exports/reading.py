@@ -19,7 +19,7 @@ from issue_analytics.exports.jsonlines import Batch, Wanted, parse
 from issue_analytics.exports.kinds import KINDS, hourly_counts
 from issue_analytics.exports.lines import documents, pieces
 from issue_analytics.exports.quarantine import REJECTS, Given, refuse, split, warnings_of
-from issue_analytics.exports.sniff import Sniffed, Unknown, sniff
+from issue_analytics.exports.sniff import Sniffed, UnknownFileError, sniff
 from issue_analytics.frames import PROVENANCES, check, empty
 
 __all__ = [
@@ -27,7 +27,7 @@ __all__ = [
     "Options",
     "Part",
     "Tally",
-    "Unknown",
+    "UnknownFileError",
     "merge",
     "read",
     "read_file",
@@ -126,9 +126,9 @@ class _File:
         return content_hash(self.path)[:16]
 
 
-def _unknown(path: Path, fields: tuple[str, ...]) -> Unknown:
+def _unknown(path: Path, fields: tuple[str, ...]) -> UnknownFileError:
     found = ", ".join(fields)[:400]
-    return Unknown(
+    return UnknownFileError(
         f"{path}: no known kind of export. Found: {found or 'no field at all'}. If it is a table of events, name its "
         'columns: columns={"group_id": "theirs", "detected_at": "theirs"} (--columns group_id=theirs).'
     )
@@ -252,7 +252,7 @@ def read_file(
     ``fallback`` is the kind of records that show none; ``fast=False`` reads without polars's parsers, for tests.
 
     Raises:
-        Unknown: no known kind of export.
+        UnknownFileError: no known kind of export.
         ExportError: the file as a whole cannot be read; parts that came before must be thrown away.
     """
     try:
@@ -384,7 +384,7 @@ def read(
             parts = list(read_file(path, options, fallback=kind, fast=fast))
             if kind == "hourly_counts":
                 _refuse_daily(path, [part.accepted[kind] for part in parts if kind in part.accepted])
-        except Unknown as error:
+        except UnknownFileError as error:
             if single:
                 raise
             skipped.append((str(path), str(error)))

@@ -13,7 +13,7 @@ from issue_analytics.errors import ExportError
 from issue_analytics.exports.formats import Format, envelopes, format_of, is_message, records_in, table_format_of
 from issue_analytics.exports.lines import MAX_RECORD, documents, pieces
 
-__all__ = ["Sniffed", "Unknown", "sniff"]
+__all__ = ["Sniffed", "UnknownFileError", "sniff"]
 
 _MAGIC: Final = (
     (b"PK\x03\x04", "a zip archive (or a spreadsheet); unpack it, or save it as CSV"),
@@ -26,7 +26,7 @@ _MAGIC: Final = (
 _HEAD: Final = 2**18
 
 
-class Unknown(ExportError):  # noqa: N818 - internal, an ExportError to everybody else
+class UnknownFileError(ExportError):
     """A file of no known format: an error where it was named, skipped where a folder was."""
 
 
@@ -137,7 +137,7 @@ def sniff(path: object, stream: Iterator[bytes]) -> Sniffed:
     """Look at the beginning of a file and say what it holds.
 
     Raises:
-        Unknown: nothing in it, or bytes that are no text and no Parquet.
+        UnknownFileError: nothing in it, or bytes that are no text and no Parquet.
         ExportError: it may well be an export, but in a form that is not read.
     """
     first: list[bytes] = []
@@ -160,7 +160,7 @@ def sniff(path: object, stream: Iterator[bytes]) -> Sniffed:
         head = head[3:]
     body = head.lstrip()
     if not body:
-        raise Unknown(f"{path}: empty; there is nothing to read.")
+        raise UnknownFileError(f"{path}: empty; there is nothing to read.")
     whole = chain([head], stream)
     if body[:1] in b"{[":
         content = _json_content(body)
@@ -174,6 +174,8 @@ def sniff(path: object, stream: Iterator[bytes]) -> Sniffed:
     header = _header(path, body)
     if header is None:
         what = "binary data" if b"\x00" in body[:4096] else "neither JSON nor a table with a header"
-        raise Unknown(f"{path}: {what}. Known are JSON lines, JSON, CSV and Parquet; plain, gzip or Zstandard.")
+        raise UnknownFileError(
+            f"{path}: {what}. Known are JSON lines, JSON, CSV and Parquet; plain, gzip or Zstandard."
+        )
     separator, *names = header
     return Sniffed("csv", table_format_of(tuple(names)), tuple(names), chain([body], stream), separator)

@@ -83,9 +83,10 @@ def plot_coverage(counts: pl.DataFrame | pl.LazyFrame, *, ax: "Axes | None" = No
     ax.set_yscale("symlog", linthresh=1)
     ax.set_ylim(bottom=0)
     ax.yaxis.set_major_formatter("{x:,.0f}")
-    locator = AutoDateLocator(tz=UTC, maxticks=8)  # type: ignore[no-untyped-call]
+    locator = AutoDateLocator(tz=UTC, maxticks=8)  # type: ignore[no-untyped-call] # matplotlib's dates are untyped
     ax.xaxis.set_major_locator(locator)
-    ax.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=UTC))  # type: ignore[no-untyped-call]
+    formatter = ConciseDateFormatter(locator, tz=UTC)  # type: ignore[no-untyped-call] # matplotlib's dates are untyped
+    ax.xaxis.set_major_formatter(formatter)
     ax.set_xlabel("hour (UTC)", fontsize=9)
     ax.set_ylabel("occurrences per hour", fontsize=9)
     ax.tick_params(labelsize=8)
