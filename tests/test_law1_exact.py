@@ -25,7 +25,7 @@ from issue_analytics.kernel import limits_on
 from issue_analytics.thresholds import LOOSER, STANDARD, TIGHTER, FormulaConstants, ThresholdVariables
 
 MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
-GOLDEN = Path(__file__).parents[2] / "shared" / "data" / "golden" / "forecast_vectors.json"
+PUBLISHED = Path(__file__).with_name("published_vectors.json")
 
 
 def nearest_root(value: Fraction) -> float:
@@ -203,16 +203,17 @@ def test_other_constants_agree_with_the_one_group_definition(constants):
         assert limit[row, 0].tolist() == [day["forecasted_value"] for day in one]
 
 
-@pytest.mark.skipif(not GOLDEN.exists(), reason="the published vectors are not beside this checkout")
 def test_published_vectors():
-    golden = json.loads(GOLDEN.read_text())
-    thresholds = ThresholdVariables(**golden["thresholds"])
-    for case in golden["cases"]:
-        start = datetime.fromisoformat(case["start_time"])
-        one = generate_issue_forecast({"intervals": case["intervals"], "data": case["data"]}, start, thresholds)
+    published = json.loads(PUBLISHED.read_text())
+    thresholds = ThresholdVariables(**published["thresholds"])
+    assert len(published["cases"]) == 5
+    for case in published["cases"]:
+        start, first = (datetime.fromisoformat(case[name]) for name in ("start_time", "first_hour"))
+        stamps = [first + timedelta(hours=hour) for hour in range(case["hours"])]
+        intervals = [stamp.isoformat() for stamp in stamps]
+        one = generate_issue_forecast({"intervals": intervals, "data": case["data"]}, start, thresholds)
         expected = case["expected"]
         assert [day["forecasted_value"] for day in one] == expected, case["name"]
-        stamps = [datetime.fromisoformat(stamp) for stamp in case["intervals"]]
         rows = [(1, 1, stamp, count) for stamp, count in zip(stamps, case["data"], strict=False)]
         schema = {"project_id": pl.Int64, "group_id": pl.Int64, "hour": pl.Datetime("us", "UTC"), "count": pl.Int64}
         counts = pl.DataFrame(rows, schema=schema, orient="row")
