@@ -35,8 +35,10 @@ def work(tmp_path_factory):
 
 def test_help_tells_every_command(tmp_path):
     text = run("--help", cwd=tmp_path).stdout
-    for command in ("demo", "simulate", "import", "check", "forecast", "backtest", "report"):
-        assert f"  {command} " in text
+    commands = ("demo", "simulate", "import", "check", "forecast", "backtest", "replay", "parity", "report", "issues")
+    told = [line.split()[0] for line in text.split("Commands:")[1].split("Exit")[0].splitlines() if line.strip()]
+    assert tuple(told) == commands
+    for command in commands:
         assert "--help" in run(command, "--help", cwd=tmp_path).stdout
     assert "Exit codes" in text
 

@@ -1,0 +1,308 @@
+"""Commands that hold limits against what happened: backtest, replay, parity, report."""
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from issue_analytics.cli.options import AsJson, Buckets, Merged, Thresholds, write_whole
+from issue_analytics.cli.show import say, say_json, show_parity, show_replays, show_results
+from issue_analytics.errors import DatasetError, SettingsError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from issue_analytics.dataset import Dataset
+
+__all__ = ["backtest", "parity", "replay", "report"]
+
+
+def backtest(
+    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="Folder made by import.")],
+    out: Annotated[Path, typer.Option(help="Folder for the run.")],
+    thresholds: Thresholds = ["standard"],  # noqa: B006 - typer copies it
+    buckets: Annotated[
+        Buckets, typer.Option(help="sparse: as in production; dense: silent hours are zeros.")
+    ] = "sparse",
+    policy: Annotated[
+        str,
+        typer.Option(
+            help="every-hour: every exposed hour is judged; production, production-2023: the tracker's rules are "
+            "replayed, and an issue that came back is out until it is archived again."
+        ),
+    ] = "every-hour",
+    every: Annotated[
+        str | None, typer.Option(help="Time between refreshes of the limits: 6h, 1d, 7d, 1w … (the policy's own)")
+    ] = None,
+    offset: Annotated[str, typer.Option(help="How much later than 00:00 UTC (7d: Thursdays, 1w: Mondays).")] = "0h",
+    truth: Annotated[
+        Literal["auto", "labels", "activities", "store", "none"],
+        typer.Option(
+            help="What alerts are judged by: imported label tables, with all of the time observed; recorded status "
+            "changes, with the time an issue was archived; what people said of alerts in a store, in those hours; or "
+            "nothing. auto: labels if there are any."
+        ),
+    ] = "auto",
+    store: Annotated[
+        str | None, typer.Option(metavar="PLACE", help="For --truth store: an SQLite file or a PostgreSQL URL.")
+    ] = None,
+    silence: Annotated[
+        Literal["auto", "implied", "recorded"],
+        typer.Option(
+            help="What a missing hour is: implied, a silent one; recorded, unknown, for counts that write their zeros. "
+            "auto: recorded if there are zeros."
+        ),
+    ] = "auto",
+    merged: Merged = "leave-out",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a run that is there.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Judge threshold settings on the past.
+
+    What each would have caught, how late, and at how many false alarms.
+    """
+    from tqdm.auto import tqdm
+
+    from issue_analytics.backtest import backtest as judge
+    from issue_analytics.backtest import policy_named, write_run
+    from issue_analytics.coverage import coverage
+    from issue_analytics.dataset import open_dataset
+    from issue_analytics.thresholds import load_thresholds
+
+    if dataset.resolve() in (out.resolve(), *out.resolve().parents) or out.resolve() in dataset.resolve().parents:
+        raise SettingsError(f"--out {out}: a run cannot lie in its dataset, nor around it.")
+    rules = policy_named(policy)
+    rules = replace(rules, every=every or rules.every, offset=offset)
+    settings = [load_thresholds(name) for name in dict.fromkeys(thresholds)]
+    data = open_dataset(dataset)
+    counts = data.hourly_counts.collect()
+    escalations, exposure, first_seen, used = _truth(data, truth, store)
+    altered = data.altered_groups.collect() if merged == "leave-out" else None
+    changes = occurrences = None
+    if rules.lifecycle:
+        changes, exposure = data.status_changes.collect(), None
+        if changes.is_empty():
+            raise DatasetError(f"{dataset}: nobody knows what was archived when; import activities.")
+        known = data.manifest["totals"].get("occurrences", {}).get("accepted")
+        occurrences = data.occurrences if known else None
+    if silence == "auto":
+        silence = "recorded" if (counts["count"] == 0).any() else "implied"
+    results = [
+        judge(
+            counts, escalations, exposure=exposure, silence=silence, thresholds=variables, policy=rules,
+            buckets=buckets, first_seen=first_seen, leave_out=altered, status_changes=changes, occurrences=occurrences,
+        )
+        for variables in tqdm(settings, desc="backtest", unit="setting", delay=2, leave=False, disable=as_json)
+    ]  # fmt: skip
+    if results[0].exposure.is_empty():
+        raise DatasetError(
+            f"{dataset}: nothing to judge: no issue was archived until escalating within the judged time. "
+            "--truth none shows the burden of alerts on all issues."
+        )
+    covered = coverage(data)
+    known = {name: data.manifest[name] for name in ("totals", "rejects", "span", "skipped")} | {
+        "path": str(dataset),
+        "sources": [{"path": source["path"], "hash": source["hash"]} for source in data.manifest["sources"]],
+        "truth": used,
+        "silence": silence,
+        "merged": merged,
+        "coverage": {"verdict": covered.verdict, "findings": [asdict(finding) for finding in covered.findings]},
+    }
+    write_run(results, out, dataset=known, titles=data.titles.collect(), overwrite=overwrite)
+    if as_json:
+        left_out = results[0].left_out.height
+        say_json({"run": str(out), "truth": used, "silence": silence, "left_out": left_out, "coverage": covered.verdict}
+                    | {"summary": [result.summary().row(0, named=True) for result in results]})  # fmt: skip
+        return
+    show_results(results, used)
+    say(f"data: {covered.verdict} (issue-analytics check {dataset})")
+    say(f"run: {out}")
+
+
+def _truth(
+    data: "Dataset", truth: str, place: str | None
+) -> "tuple[pl.DataFrame | None, pl.DataFrame | None, pl.DataFrame | None, str]":
+    """Escalations, exposure, first_seen, and which truth it is."""
+    from issue_analytics.backtest import STATUS_KINDS, label_escalations
+
+    totals = data.manifest["totals"]
+    changes = data.status_changes.collect()
+    first_seen = changes.filter(kind="first_seen").select("project_id", "group_id", first_seen="at")
+    ages = None if first_seen.is_empty() else first_seen
+    if (truth == "store") != (place is not None):
+        raise SettingsError("--truth store and --store PLACE go together: the store in which alerts were labelled.")
+    if place is not None:
+        from issue_analytics.issues import open_store
+
+        store = open_store(place, create=False)
+        escalations, exposure = store.human_escalations(), store.human_exposure()
+        if exposure.is_empty():
+            raise SettingsError(f"--store {place}: nobody labelled an alert; see issue-analytics issues label --help.")
+        return escalations, exposure, ages, "store"
+    if truth in ("auto", "labels"):
+        if totals.get("escalations", {}).get("accepted"):
+            return data.escalations.collect(), None, ages, "labels"
+        if truth == "labels":
+            raise SettingsError(f"--truth labels: {data.path} holds no label table; import one with escalated_at.")
+    if truth in ("auto", "activities"):
+        # when issues were first seen is no record of what became of them
+        if changes["kind"].is_in(STATUS_KINDS).any() or (truth == "activities" and not changes.is_empty()):
+            escalations, exposure = label_escalations(changes)
+            return escalations, exposure, ages, "activities"
+        if truth == "activities":
+            raise SettingsError(f"--truth activities: {data.path} holds no status changes; import activities.")
+    return None, None, ages, "none"
+
+
+def replay(
+    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="Folder made by import.")],
+    thresholds: Thresholds = ["standard"],  # noqa: B006 - typer copies it
+    policy: Annotated[
+        str, typer.Option(help="production: limits made daily; production-2023: every 6 hours.")
+    ] = "production",
+    every: Annotated[str | None, typer.Option(help="Another time between refreshes: 6h, 1d, 1w …")] = None,
+    rearchive: Annotated[
+        str,
+        typer.Option(
+            help="When an issue that came back is archived again: record, when the record says so; never; or after a "
+            "while: 7d, 0h (at once)."
+        ),
+    ] = "record",
+    velocity: Annotated[
+        bool, typer.Option("--velocity", help="New issues escalate by the rule for their rate, not as recorded.")
+    ] = False,
+    buckets: Annotated[
+        Buckets, typer.Option(help="sparse: as in production; dense: silent hours are zeros.")
+    ] = "sparse",
+    merged: Merged = "leave-out",
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write: alerts, states, exposure, limits and burden of each setting.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Play the tracker's rules over the past.
+
+    Only issues archived until they escalate are checked, when an occurrence arrives, against limits that are refreshed,
+    go stale and expire; one that came back is out until it is archived again. What would have come back, and when?
+    """
+    from tqdm.auto import tqdm
+
+    from issue_analytics.backtest import policy_named
+    from issue_analytics.backtest import replay as play
+    from issue_analytics.dataset import open_dataset
+    from issue_analytics.thresholds import load_thresholds
+
+    rules = replace(policy_named(policy), rearchive=rearchive, velocity=velocity)
+    rules = rules if every is None else replace(rules, every=every, name=f"{policy}, every {every}")
+    if not rules.lifecycle:
+        raise SettingsError(f"--policy {policy}: it has no lifecycle to replay; use production or production-2023.")
+    settings = [load_thresholds(name) for name in dict.fromkeys(thresholds)]
+    if out is not None and out.exists():
+        raise DatasetError(f"--out {out}: exists already; choose another folder.")
+    data = open_dataset(dataset)
+    changes = data.status_changes.collect()
+    if changes.is_empty():
+        raise DatasetError(f"{dataset}: holds no status changes, so nobody knows what was archived; import activities.")
+    counts = data.hourly_counts.collect()
+    known = bool(data.manifest["totals"].get("occurrences", {}).get("accepted"))
+    played = [
+        play(
+            counts, changes, occurrences=data.occurrences if known else None, thresholds=variables, policy=rules,
+            buckets=buckets, leave_out=data.altered_groups if merged == "leave-out" else None,
+        )
+        for variables in tqdm(settings, desc="replay", unit="setting", delay=2, leave=False, disable=as_json)
+    ]  # fmt: skip
+    if out is not None:
+        for one in played:
+            one.write(out / one.thresholds.digest)
+    if as_json:
+        held = [one.against_record(changes) for one in played]
+        say_json(
+            {
+                "dataset": str(dataset),
+                "left_out": played[0].left_out.height,
+                "summary": [one.summary().row(0, named=True) for one in played],
+                "record": [dict(zip(*frame["in"].value_counts(), strict=True)) for frame in held],
+                "alerts": [one.alerts.to_dicts() for one in played],
+                "not_simulated": played[0].not_simulated,
+                "out": None if out is None else str(out),
+            }
+        )
+        return
+    show_replays(data, played, changes)
+    if out is not None:
+        say(f"replay: {out}")
+
+
+def parity(
+    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="Folder made by import.")],
+    thresholds: Annotated[
+        str, typer.Option("--thresholds", "-t", metavar="SET", help="A named set or a .toml or .json file.")
+    ] = "standard",
+    policy: Annotated[str, typer.Option(help="When limits were made: production or production-2023.")] = "production",
+    buckets: Annotated[
+        Buckets, typer.Option(help="sparse: as in production; dense: silent hours are zeros.")
+    ] = "sparse",
+    out: Annotated[
+        Path | None, typer.Option(help="Write a .parquet or .csv file with a row for each recorded limit.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Hold our limits against those the tracker recorded.
+
+    In activities of escalations, and in forecasts of retrieved issues. How many are equal, by which branch ours was
+    made, and the likely cause of each difference.
+    """
+    from issue_analytics.backtest.parity import parity as compare
+    from issue_analytics.backtest.policy import policy_named
+    from issue_analytics.dataset import open_dataset
+    from issue_analytics.thresholds import load_thresholds
+
+    if out is not None and out.suffix not in {".parquet", ".csv"}:
+        raise SettingsError(f"--out {out}: name a .parquet or .csv file.")
+    variables, when = load_thresholds(thresholds), policy_named(policy)
+    data = open_dataset(dataset)
+    found = compare(
+        data.hourly_counts, data.status_changes, data.recorded_forecasts, occurrences=data.occurrences,
+        altered=data.altered_groups, thresholds=variables, policy=when, buckets=buckets,
+    )  # fmt: skip
+    if found.rows.is_empty():
+        raise DatasetError(
+            f"{dataset}: records no limits: no activity of an escalation with its forecast, and no stored forecast. "
+            "Import issues as retrieved one by one, with their activities or with expand=forecast."
+        )
+    if out is not None:
+        write_whole(found.rows, out)
+    if as_json:
+        setting = {"thresholds": variables.to_dict(), "digest": variables.digest, "policy": policy, "buckets": buckets}
+        frames = {"summary": found.summary(), "by_rule": found.by_rule(), "by_cause": found.by_cause()}
+        say_json(
+            setting
+            | {name: frame.to_dicts() for name, frame in frames.items()}
+            | {"out": None if out is None else str(out)}
+        )
+        return
+    show_parity(data, found, out)
+
+
+def report(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder made by backtest.")],
+    out: Annotated[Path, typer.Option(help="The HTML file to write.")],
+    title: Annotated[str | None, typer.Option(help="Heading of the report.")] = None,
+    cases: Annotated[int, typer.Option(min=0, help="Worst misses and false alarms to show, each.")] = 6,
+    as_json: AsJson = False,
+) -> None:
+    """Write a run as one HTML file.
+
+    It needs no network and no script, and prints on A4.
+    """
+    from issue_analytics.backtest import open_run
+    from issue_analytics.reporting import write_report
+
+    written = write_report(open_run(run), out, title=title, cases=cases, progress=False if as_json else None)
+    size = written.stat().st_size
+    if as_json:
+        say_json({"report": str(written), "bytes": size})
+    else:
+        say(f"report: {written} ({size / 1e6:.1f} MB)")
