@@ -5,7 +5,16 @@ The half of the package that knows single issues. Everything else works on frame
 """
 
 from issue_analytics.issues.group_types import GROUP_TYPES, GroupCategory, GroupType, group_type, group_type_by_slug
-from issue_analytics.issues.lifecycle import STATES, TRANSITIONS, Priority, State, Status, Substatus, Transition
+from issue_analytics.issues.lifecycle import (
+    PRIORITY_CHANGES,
+    STATES,
+    TRANSITIONS,
+    Priority,
+    State,
+    Status,
+    Substatus,
+    Transition,
+)
 from issue_analytics.issues.ongoing import due_for_ongoing, transition_to_ongoing
 from issue_analytics.issues.records import IssueEvidence, IssueOccurrence, occurrences_by_event
 from issue_analytics.issues.service import IssueService, issue_service
@@ -13,6 +22,7 @@ from issue_analytics.issues.store import Issue, Store, open_store
 
 __all__ = [
     "GROUP_TYPES",
+    "PRIORITY_CHANGES",
     "STATES",
     "TRANSITIONS",
     "GroupCategory",

@@ -15,10 +15,12 @@ from issue_analytics.errors import FrameError
 __all__ = [
     "ARCHIVED_STATES",
     "MAKERS",
+    "PRIORITY_CHANGES",
     "STATES",
     "TRANSITIONS",
     "UNRESOLVED_STATES",
     "Priority",
+    "PriorityChange",
     "State",
     "Status",
     "Substatus",
@@ -192,6 +194,31 @@ def state_of(status: int, substatus: int | None) -> State:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class PriorityChange:
+    """What coming into a state does to the priority of an issue, unless a user has set it.
+
+    Attributes:
+        before: name of the state it left; None: any.
+        after: name of the state it came into.
+        priority: the priority it had; None: any.
+        becomes: the priority it has then; None: the one it was made with.
+    """
+
+    before: str | None
+    after: str
+    priority: Priority | None
+    becomes: Priority | None
+
+
+PRIORITY_CHANGES: Final = (
+    PriorityChange(None, "escalating", Priority.LOW, Priority.MEDIUM),
+    PriorityChange(None, "escalating", Priority.MEDIUM, Priority.HIGH),
+    PriorityChange("escalating", "ongoing", None, None),
+)
+"""Every change of a priority that a rule makes; at all other changes of state it stays."""
+
+
 def _coded(code: int | None, codes: type[IntEnum]) -> str:
     if code is None:
         return "none"
@@ -248,8 +275,8 @@ def priority_after(
 ) -> Priority:
     """Return the priority of an issue that has just come into a state.
 
-    Escalating raises a low one to medium and any other to high; ongoing after escalating brings the initial one back; a
-    priority that a user has set is locked, and stays.
+    By ``PRIORITY_CHANGES``: escalating raises a low one to medium and any other to high; ongoing after escalating
+    brings the initial one back; a priority that a user has set is locked, and stays.
 
     Args:
         state: name of the state it came into.
@@ -271,12 +298,9 @@ def priority_after(
     strange = [one for one in (priority, initial) if one not in set(Priority)]
     if strange:
         raise FrameError(f"no priority {strange[0]!r}. Priorities are {_all(Priority)}.")
-    if locked:
-        return Priority(priority)
-    if state == "escalating":
-        return Priority.MEDIUM if priority == Priority.LOW else Priority.HIGH
-    if state == "ongoing" and before == "escalating":
-        return Priority(initial)
+    for change in PRIORITY_CHANGES if not locked else ():
+        if change.after == state and change.before in (None, before) and change.priority in (None, priority):
+            return Priority(initial) if change.becomes is None else change.becomes
     return Priority(priority)
 
 
@@ -295,7 +319,7 @@ def diagram() -> str:
     """Return the states and the changes between them as a mermaid ``stateDiagram-v2``, made from the tables.
 
     A change that one maker can make between all states of two groups is drawn once, between the groups. What the
-    platform can do (set any state but ``new``) is a note.
+    platform can do (set any state but ``new``) is left out.
 
     >>> print(diagram().splitlines()[0])
     stateDiagram-v2
@@ -338,6 +362,12 @@ def documentation() -> str:
         f"| {by} | {_named([one.before for one in some])} | {_named([one.after for one in some])} | {when} |"
         for (by, when), some in ways.items()
     ]
+    priorities = [
+        f"| {'any state' if one.before is None else f'`{one.before}`'} | `{one.after}` "
+        f"| {'any' if one.priority is None else one.priority.name.lower()} "
+        f"| {'the initial one' if one.becomes is None else one.becomes.name.lower()} |"
+        for one in PRIORITY_CHANGES
+    ]
     parts = [
         "States, and their codes:",
         "\n".join(["| state | status | substatus |", "|---|---|---|", *states]),
@@ -345,6 +375,9 @@ def documentation() -> str:
         "\n".join(["| by | from | to | when |", "|---|---|---|---|", *changes]),
         "The same as a diagram, without what the platform may do:",
         f"```mermaid\n{diagram()}```",
+        f"Priorities are {', '.join(_words(one) for one in Priority)}. Unless a user has set it, a priority changes "
+        "where an issue comes into a state:",
+        "\n".join(["| from | to | priority | becomes |", "|---|---|---|---|", *priorities]),
     ]
     return "\n\n".join(parts) + "\n"
 
