@@ -449,6 +449,35 @@ def test_what_is_recorded_twice_counts_once():
     assert played.states.select("state", "by").rows()[-2:] == [("regressed", "record"), ("ongoing", "clock")]
 
 
+@pytest.mark.parametrize("day", range(15))
+def test_each_day_has_its_own_limit_and_the_last_one_serves_the_day_after(day):
+    """A week that differs by weekday, then silence: nothing but the forecast of the archive is ever in force."""
+    week = {hour - 168: 40 + 6 * (hour // 24) for hour in range(168)}
+    archived = OPENS + timedelta(minutes=10)
+    weekdays = [(archived + min(ahead, 13) * DAY).weekday() for ahead in range(15)]
+    window = list(week.values())
+    limits = [slow_limit(window, OPENS, weekday, ia.STANDARD, sparse=False) for weekday in weekdays]
+    assert {rule for _, rule in limits} == {"spike"}
+    assert limits[11] != limits[12] != limits[13] == limits[14] != limits[0]
+    limit = limits[day][0]
+    # on the last day before ten past midnight, when the forecast lapses
+    hour = 24 * day + (0 if day == 14 else 12)
+    at = OPENS + hour * HOUR + timedelta(minutes=5)
+    policy = replace(PRODUCTION, seen_days=1, fallback=None)
+    for count, fires in ((limit, 0), (limit + 1, 1)):
+        occurrences = pl.DataFrame({"project_id": 1, "group_id": 7, "type": 1, "detected_at": [at] * count}).cast(
+            {"detected_at": pl.Datetime("us", "UTC"), "project_id": pl.Int64, "group_id": pl.Int64, "type": pl.Int64}
+        )
+        played = replay(
+            history({**week, hour: count}),
+            record((archived, ARCHIVED)),
+            occurrences=occurrences,
+            policy=policy,
+            buckets="dense",
+        )
+        assert played.alerts.select("limit", "at").rows() == [(limit, at)] * fires
+
+
 def test_the_limit_on_archive_is_baked_in():
     """Archiving in the middle of a spike takes the spike for the ordinary."""
     counts = history({-100: 3, 30: 90, 31: 90, 32: 90, 40: 95})
