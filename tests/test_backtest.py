@@ -20,10 +20,10 @@ from polars.testing import assert_frame_equal
 
 from issue_analytics import frames
 from issue_analytics.backtest import Matching, Policy, backtest
-from issue_analytics.backtest.scores import median_delay_hours
 from issue_analytics.detection import limit_in_force
 from issue_analytics.errors import FrameError, SettingsError
 from issue_analytics.frames import KEY
+from issue_analytics.scores import median_delay_hours
 from issue_analytics.thresholds import STANDARD, TIGHTER, ThresholdVariables
 
 SENSITIVE = ThresholdVariables(

@@ -6,16 +6,16 @@ from typing import Final
 import polars as pl
 
 from issue_analytics.backtest.policy import Matching, Policy
-from issue_analytics.backtest.scores import (
+from issue_analytics.errors import SettingsError
+from issue_analytics.frames import KEY
+from issue_analytics.kernel import Buckets
+from issue_analytics.scores import (
     false_alarms_per_series_week,
     median_delay_hours,
     precision,
     recall,
     series_weeks,
 )
-from issue_analytics.errors import SettingsError
-from issue_analytics.frames import KEY
-from issue_analytics.kernel import Buckets
 from issue_analytics.thresholds import ThresholdVariables
 
 __all__ = ["VOLUMES", "BacktestResult"]
