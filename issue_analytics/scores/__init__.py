@@ -3,6 +3,7 @@
 ``ratios`` are ratios of sums over tallies; ``delay`` takes matches.
 """
 
+from issue_analytics.scores.days import group_days
 from issue_analytics.scores.delay import median_delay_hours
 from issue_analytics.scores.ratios import (
     FALSE_ALARMS_PER_SERIES_WEEK,
@@ -25,6 +26,7 @@ __all__ = [
     "Ratio",
     "f_beta",
     "false_alarms_per_series_week",
+    "group_days",
     "median_delay_hours",
     "precision",
     "recall",
