@@ -1,5 +1,6 @@
 """The backtest against a plain loop over one group, one hour at a time, and by hand."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
@@ -95,32 +96,35 @@ def slow_backtest(
             together = (
                 episodes
                 and hour - episodes[-1][-1] <= timedelta(hours=matching.merge_hours)
-                and bool(about(hour)) == bool(about(episodes[-1][-1]))
+                and about(hour) == about(episodes[-1][-1])
                 and all(episodes[-1][-1] + n * HOUR in exposed for n in range((hour - episodes[-1][-1]) // HOUR))
             )
             if together:
                 episodes[-1].append(hour)
             else:
                 episodes.append([hour])
-        taken = set()
-        for episode in episodes:
-            met = set().union(*map(about, episode))
+        caught_by = {}
+        for at in sorted(judged):
+            mine = [n for n, episode in enumerate(episodes) if at in about(episode[0])]
+            free = [n for n in mine if matching.pairing == "any" or n not in caught_by.values()]
+            if free:
+                caught_by[at] = free[0]
+        for n, episode in enumerate(episodes):
+            met = about(episode[0])
             if not met:
                 verdict = "false"
             elif not met & judged:
                 verdict = "unjudged"
             else:
-                verdict = "duplicate" if met & judged <= taken else "caught"
-            taken |= met & judged
+                verdict = "caught" if n in caught_by.values() else "duplicate"
             totals[verdict] += 1
             totals["alerts"] += 1
             firings.append((*key, episode[0], len(episode), verdict))
-        for at, opens, closes in zone:
-            if any(hour <= at < hour + HOUR for hour in exposed):
-                inside = [hour for hour in crossings if hour < closes and hour + HOUR > opens]
-                totals["events"] += 1
-                totals["events_caught"] += bool(inside)
-                delays[(*key, at)] = max(0.0, (inside[0] + HOUR - at) / HOUR) if inside else None
+        for at in judged:
+            totals["events"] += 1
+            totals["events_caught"] += at in caught_by
+            hour = episodes[caught_by[at]][0] if at in caught_by else None
+            delays[(*key, at)] = None if hour is None else max(0.0, (hour + HOUR - at) / HOUR)
         totals["exposed"] += len(exposed)
         totals["quiet"] += sum(
             not any(hour < closes and hour + HOUR > opens for _, opens, closes in zone) for hour in exposed
@@ -135,13 +139,14 @@ def test_the_backtest_equals_a_plain_loop(seed):
     counts = random_counts(
         rng, hours=int(rng.integers(430, 560)), start=MONDAY + int(rng.integers(0, 48)) * HOUR, silences=recorded
     )
-    escalations = random_escalations(rng, counts)
+    escalations = random_escalations(rng, counts, number=6 if seed < 16 else 40)
     exposure = random_exposure(rng, counts) if seed % 3 == 1 else None
     every, every_hours = [("1d", 24), ("6h", 6), ("1w", 168), ("12h", 12)][seed % 4]
     offset = int(rng.integers(0, every_hours)) if seed % 2 else 0
     thresholds = [STANDARD, TIGHTER, SENSITIVE][int(rng.integers(0, 3))]
     buckets = ["sparse", "dense"][int(rng.integers(0, 2))]
     matching = Matching(lead_hours=2, grace_hours=3, open_hours=72, merge_hours=2) if seed % 2 else Matching()
+    matching = replace(matching, pairing="any" if seed % 5 == 0 else "one_to_one")
     silence = "recorded" if recorded else "implied"
     result = backtest(
         counts, escalations, exposure=exposure, thresholds=thresholds, policy=Policy(every=every, offset=f"{offset}h"),
@@ -225,6 +230,40 @@ def test_a_steady_group_has_six_times_its_level_as_limit_and_a_spike_above_it_fi
 def test_a_count_equal_to_the_limit_does_not_fire():
     assert backtest(steady(h200=24)).alerts.is_empty()
     assert backtest(steady(h200=25)).alerts.height == 1
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_escalations_take_their_alerts_in_the_order_of_time(seed):
+    """Many overlapping escalations and few alerts: the rounds of the pairing against one escalation after the other."""
+    rng = np.random.default_rng(seed)
+    start = MONDAY + 200 * HOUR
+    count = dict.fromkeys(rng.choice(np.arange(200, 330), size=12, replace=False), 500)
+    counts = steady(**{f"h{hour}": level for hour, level in count.items()})
+    spans = {int(at): int(at) + int(rng.integers(1, 60)) for at in rng.choice(120, size=10, replace=False)}
+    rows = [(1, 7, start + at * HOUR, start + until * HOUR, "human") for at, until in spans.items()]
+    escalations = pl.DataFrame(rows, schema=ESCALATIONS, orient="row")
+    results = {}
+    for pairing in ("one_to_one", "any"):
+        matching = Matching(lead_hours=0, grace_hours=0, merge_hours=1, pairing=pairing)
+        results[pairing] = backtest(counts, escalations, thresholds=SENSITIVE, matching=matching)
+    one = results["one_to_one"]
+    free = one.alerts["hour"].to_list()
+    for at, until, caught in one.matches.sort("escalated_at").select("escalated_at", "ended_at", "caught_hour").rows():
+        mine = [hour for hour in free if at <= hour < until]
+        assert caught == (mine[0] if mine else None)
+        free = [hour for hour in free if hour != caught]
+    assert one.alerts.filter(verdict="caught").height == one.matches["caught_hour"].count()
+    assert results["any"].matches["caught_hour"].count() >= one.matches["caught_hour"].count()
+
+
+def test_one_alert_about_two_escalations_catches_one_of_them_or_both():
+    counts = steady(h210=500)
+    escalations = pl.concat([escalation(208, until=214), escalation(209, until=213)])
+    one = backtest(counts, escalations)
+    assert one.matches["caught_hour"].to_list() == [MONDAY + 210 * HOUR, None]
+    assert one.summary().select("precision", "recall").row(0) == (1.0, 0.5)
+    both = backtest(counts, escalations, matching=Matching(pairing="any"))
+    assert both.summary().select("alerts", "precision", "recall").row(0) == (1, 1.0, 1.0)
 
 
 def test_undefined_is_null():

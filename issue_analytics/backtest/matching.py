@@ -44,7 +44,9 @@ def match(
         .filter(pl.col("hour") < pl.col("closes"), pl.col("hour") + HOUR > pl.col("opens"))
     )
     hours = _with_episode(crossings, met, spans, matching)
-    return _alerts(hours, met), _matches(windows, met, spans, counts, limits)
+    pairs = met.join(hours.select(*KEY, "hour", "episode"), on=[*KEY, "hour"])
+    caught = _pair(pairs.filter("judged"), matching)
+    return _alerts(hours, pairs, caught), _matches(windows, caught, spans, counts, limits)
 
 
 def _with_episode(crossings: pl.DataFrame, met: pl.DataFrame, spans: pl.DataFrame, matching: Matching) -> pl.DataFrame:
@@ -53,35 +55,53 @@ def _with_episode(crossings: pl.DataFrame, met: pl.DataFrame, spans: pl.DataFram
     Hours at most ``merge_hours`` apart are one alert, but it ends with its exposed span, and where an escalation's time
     begins or ends: else a chain of false hours of any length could hide behind one escalation.
     """
-    about = met.select(*KEY, "hour").unique().with_columns(about=True)
-    before = pl.col("hour", "start", "about").shift(1).over(KEY, order_by="hour").name.prefix("last_")
+    # those whose time began since the hour before are later than all others, so these two tell whether the set changed
+    about = met.group_by(*KEY, "hour").agg(about=pl.len(), latest=pl.col("escalated_at").max())
+    before = pl.col("hour", "start", "about", "latest").shift(1).over(KEY, order_by="hour").name.prefix("last_")
     return (
         span_of(crossings, spans)
         .join(about, on=[*KEY, "hour"], how="left")
-        .with_columns(pl.col("about").fill_null(value=False))
         .sort(*KEY, "hour")
         .with_columns(before)
         .with_columns(
             begins=pl.col("last_hour").is_null()
             | (pl.col("hour") - pl.col("last_hour") > timedelta(hours=matching.merge_hours))
             | (pl.col("start") != pl.col("last_start"))
-            | (pl.col("about") != pl.col("last_about"))
+            | pl.col("about").ne_missing(pl.col("last_about"))
+            | pl.col("latest").ne_missing(pl.col("last_latest"))
         )
         .with_columns(episode=pl.col("begins").cum_sum())
     )
 
 
-def _alerts(hours: pl.DataFrame, met: pl.DataFrame) -> pl.DataFrame:
+def _pair(pairs: pl.DataFrame, matching: Matching) -> pl.DataFrame:
+    """Give each judged escalation the alert that caught it: escalated_at, episode and the hour it was caught in."""
+    free = pairs.group_by(*_EVENT, "episode").agg(pl.col("hour").min())
+    while True:
+        first = free.filter(pl.col("episode") == pl.col("episode").min().over(_EVENT))
+        if matching.pairing == "any":
+            return first
+        # several want the same alert: the earliest has it, the others look for their next. Who had it may still lose
+        # it to an earlier one that comes back from another alert, so nothing is settled before nobody loses
+        lost = first.filter(pl.col("escalated_at") > pl.col("escalated_at").min().over("episode"))
+        if lost.is_empty():
+            return first
+        free = free.join(lost, on=[*_EVENT, "episode"], how="anti")
+
+
+def _alerts(hours: pl.DataFrame, pairs: pl.DataFrame, caught: pl.DataFrame) -> pl.DataFrame:
     """One row per alert, with its verdict."""
-    pairs = met.join(hours.select(*KEY, "hour", "episode"), on=[*KEY, "hour"])
-    # a window inside agg() would see one alert only, so it stands before it
-    pairs = pairs.with_columns(first=pl.col("episode") == pl.col("episode").min().over(_EVENT))
-    verdicts = pairs.group_by("episode").agg(
-        verdict=pl.when((pl.col("judged") & pl.col("first")).any())
-        .then(pl.lit("caught"))
-        .when(pl.col("judged").any())
-        .then(pl.lit("duplicate"))
-        .otherwise(pl.lit("unjudged"))
+    right = caught.select("episode", right=True).unique()
+    verdicts = (
+        pairs.join(right, on="episode", how="left")
+        .group_by("episode")
+        .agg(
+            verdict=pl.when(pl.col("right").any())
+            .then(pl.lit("caught"))
+            .when(pl.col("judged").any())
+            .then(pl.lit("duplicate"))
+            .otherwise(pl.lit("unjudged"))
+        )
     )
     return (
         hours.group_by("episode", maintain_order=True)
@@ -98,7 +118,7 @@ def _alerts(hours: pl.DataFrame, met: pl.DataFrame) -> pl.DataFrame:
 
 
 def _matches(
-    windows: pl.DataFrame, met: pl.DataFrame, spans: pl.DataFrame, counts: pl.DataFrame, limits: pl.DataFrame
+    windows: pl.DataFrame, caught: pl.DataFrame, spans: pl.DataFrame, counts: pl.DataFrame, limits: pl.DataFrame
 ) -> pl.DataFrame:
     """One row per judged escalation."""
     judged = windows.filter("judged")
@@ -109,7 +129,7 @@ def _matches(
         .group_by(_EVENT)
         .agg(watched_until=pl.col("end").max())
     )
-    caught = met.filter("judged").group_by(_EVENT).agg(caught_hour=pl.col("hour").min())
+    caught = caught.select(*_EVENT, caught_hour="hour")
     during = (
         counts.join(judged.select(*_EVENT, "until"), on=KEY)
         .filter(pl.col("hour") < pl.col("until"), pl.col("hour") + HOUR > pl.col("escalated_at"))

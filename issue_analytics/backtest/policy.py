@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, Literal
 
 from issue_analytics.errors import SettingsError
 
@@ -171,15 +171,23 @@ class Matching:
         grace_hours: how much later than its end.
         open_hours: how long an escalation without a recorded end is taken to last.
         merge_hours: hours over the limit at most this far apart are one alert.
+        pairing: ``"one_to_one"``: in the order of time, each escalation is caught by the first alert about it that has
+            caught no other, so that as many alerts as escalations are right; ``"any"``: by the first alert about it,
+            which may catch several that overlap.
 
     Raises:
-        SettingsError: a value is negative, or ``open_hours`` or ``merge_hours`` is not positive.
+        SettingsError: a value is negative, ``open_hours`` or ``merge_hours`` is not positive, or ``pairing`` is none of
+            these.
+
+    >>> str(Matching(lead_hours=2))
+    'lead 2 h, grace 1 h, open 24 h, merge 12 h, one to one'
     """
 
     lead_hours: float = 1
     grace_hours: float = 1
     open_hours: float = 24
     merge_hours: float = 12
+    pairing: Literal["one_to_one", "any"] = "one_to_one"
 
     def __post_init__(self) -> None:
         for name, least in (("lead_hours", 0), ("grace_hours", 0), ("open_hours", 1), ("merge_hours", 1)):
@@ -188,3 +196,11 @@ class Matching:
                 raise SettingsError(f"{name}: expected a number of hours, got {value!r}.")
             if not least <= value < float("inf"):
                 raise SettingsError(f"{name}: {value} is below {least} or no finite number.")
+        if self.pairing not in ("one_to_one", "any"):
+            raise SettingsError(f"pairing: {self.pairing!r} is neither 'one_to_one' nor 'any'.")
+
+    def __str__(self) -> str:
+        return (
+            f"lead {self.lead_hours:g} h, grace {self.grace_hours:g} h, open {self.open_hours:g} h, "
+            f"merge {self.merge_hours:g} h, {'one to one' if self.pairing == 'one_to_one' else 'any'}"
+        )
