@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 from issue_analytics.errors import SettingsError
 
-__all__ = ["EVERY_HOUR", "POLICIES", "PRODUCTION", "PRODUCTION_2023", "Matching", "Policy", "policy_named"]
+__all__ = ["EVERY_HOUR", "POLICIES", "PRODUCTION", "PRODUCTION_2023", "Matching", "Policy", "duration", "policy_named"]
 
 _ANCHORS: Final = {
     "h": datetime(1970, 1, 1, tzinfo=UTC),
@@ -70,7 +70,7 @@ class Policy:
         hours = self.period // timedelta(hours=1)
         if not (hours and (hours % 24 == 0 or 24 % hours == 0)):
             raise SettingsError(f"every: {self.every!r} must divide a day (1h, 6h …) or be whole days (1d, 7d …).")
-        if _duration("offset", self.offset) >= self.period:
+        if duration("offset", self.offset) >= self.period:
             raise SettingsError(f"offset: {self.offset!r} must be shorter than every, {self.every!r}.")
         for name, least, most in (
             ("hold_days", 1, 14 if self.lifecycle else 10_000),
@@ -88,12 +88,12 @@ class Policy:
             if not isinstance(getattr(self, name), bool):
                 raise SettingsError(f"{name}: expected True or False, got {getattr(self, name)!r}.")
         if self.rearchive not in ("record", "never"):
-            _duration("rearchive", self.rearchive, also="'record' or 'never'")
+            duration("rearchive", self.rearchive, also="'record' or 'never'")
 
     @property
     def period(self) -> timedelta:
         """``every`` as a duration."""
-        return _duration("every", self.every)
+        return duration("every", self.every)
 
     @property
     def schedule(self) -> str:
@@ -103,12 +103,12 @@ class Policy:
         'every 7d, offset 19h'
         """
         archived = "on archive and " if self.lifecycle and self.refresh_on_archive else ""
-        return f"{archived}every {self.every}" + (f", offset {self.offset}" if _duration("offset", self.offset) else "")
+        return f"{archived}every {self.every}" + (f", offset {self.offset}" if duration("offset", self.offset) else "")
 
     @property
     def days(self) -> int:
         """Calendar days that each forecast has to serve, its own day first."""
-        day, offset = timedelta(days=1), _duration("offset", self.offset)
+        day, offset = timedelta(days=1), duration("offset", self.offset)
         held = min(max(self.period, day), self.hold_days * day)
         # the last refresh of a day may serve past midnight
         return -(-(held + offset % min(self.period, day)) // day)  # rounded up
@@ -116,16 +116,24 @@ class Policy:
     @property
     def rearchive_after(self) -> timedelta | None:
         """How long after its escalation a group is archived again; None if by the record or never."""
-        return None if self.rearchive in ("record", "never") else _duration("rearchive", self.rearchive)
+        return None if self.rearchive in ("record", "never") else duration("rearchive", self.rearchive)
 
     def moments(self, start: datetime, end: datetime) -> list[datetime]:
         """The refreshes in [start, end)."""
-        anchor = _ANCHORS[self.every[-1]] + _duration("offset", self.offset)
+        anchor = _ANCHORS[self.every[-1]] + duration("offset", self.offset)
         first, last = (-((anchor - edge) // self.period) for edge in (start, end))
         return [anchor + number * self.period for number in range(first, last)]
 
 
-def _duration(name: str, text: str, *, also: str = "") -> timedelta:
+def duration(name: str, text: str, *, also: str = "") -> timedelta:
+    """Read a duration of whole hours, days or weeks, such as ``"6h"``; ``name`` and ``also`` are for the message.
+
+    Raises:
+        SettingsError: it is none.
+
+    >>> duration("every", "2w")
+    datetime.timedelta(days=14)
+    """
     if not isinstance(text, str) or not (match := re.fullmatch(r"([0-9]{1,4})([hdw])", text)):
         other = f", nor {also}" if also else ""
         raise SettingsError(f"{name}: {text!r} is no duration such as '6h', '1d' or '1w'{other}.")

@@ -20,8 +20,8 @@ from issue_analytics.thresholds import ThresholdVariables
 
 __all__ = ["Run", "open_run", "write_run"]
 
-FORMAT: Final = 2
-"""2: a run says which groups were left out."""
+FORMAT: Final = 3
+"""2: a run says which groups were left out; 3: how alerts and escalations were paired, and strata of groups."""
 
 _SHARED: Final = ("counts", "exposure", "escalations", "left_out")
 _OWN: Final = ("limits", "crossings", "alerts", "matches", "groups")

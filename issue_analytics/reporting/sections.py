@@ -147,7 +147,7 @@ def facts(results: "Sequence[BacktestResult]", manifest: Mapping[str, Any] | Non
         ("groups left out as merged or deleted", number(result.left_out.height)),
         ("escalations", f"{number(result.escalations.height)} given, {number(result.matches.height)} judged"),
         ("judged escalations by provenance", _tally(result.matches["provenance"])),
-        ("matching", _matching(result)),
+        ("matching", str(result.matching)),
     ]  # fmt: skip
     rows += _recorded(manifest)
     return [{"fact": name, "value": value} for name, value in rows]
@@ -156,14 +156,6 @@ def facts(results: "Sequence[BacktestResult]", manifest: Mapping[str, Any] | Non
 def _tally(series: pl.Series) -> str:
     counts = series.value_counts().sort("count", series.name, descending=[True, False])
     return ", ".join(f"{value}: {number(count)}" for value, count in counts.iter_rows()) or "none"
-
-
-def _matching(result: "BacktestResult") -> str:
-    rule = result.matching
-    return (
-        f"lead {rule.lead_hours:g} h, grace {rule.grace_hours:g} h, open {rule.open_hours:g} h, "
-        f"merge {rule.merge_hours:g} h"
-    )
 
 
 def _recorded(manifest: Mapping[str, Any] | None) -> list[tuple[str, str]]:
