@@ -54,6 +54,20 @@ def backtest(
             "auto: recorded if there are zeros."
         ),
     ] = "auto",
+    lead: Annotated[float, typer.Option(help="Hours before an escalation in which an alert is about it.")] = 1,
+    grace: Annotated[float, typer.Option(help="Hours after its end.")] = 1,
+    open_: Annotated[
+        float,
+        typer.Option("--open", help="Hours that one without a recorded end is taken to last."),
+    ] = 24,
+    merge: Annotated[
+        float,
+        typer.Option(help="Hours over the limit at most so far apart are one alert."),
+    ] = 12,
+    pairing: Annotated[
+        Literal["one-to-one", "any"],
+        typer.Option(help="one-to-one: an alert catches one escalation, the first free one; any: all it meets."),
+    ] = "one-to-one",
     merged: Merged = "leave-out",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a run that is there.")] = False,
     as_json: AsJson = False,
@@ -64,8 +78,8 @@ def backtest(
     """
     from tqdm.auto import tqdm
 
+    from issue_analytics.backtest import Matching, policy_named, write_run
     from issue_analytics.backtest import backtest as judge
-    from issue_analytics.backtest import policy_named, write_run
     from issue_analytics.coverage import coverage
     from issue_analytics.dataset import open_dataset
     from issue_analytics.thresholds import load_thresholds
@@ -74,6 +88,10 @@ def backtest(
         raise SettingsError(f"--out {out}: a run cannot lie in its dataset, nor around it.")
     rules = policy_named(policy)
     rules = replace(rules, every=every or rules.every, offset=offset)
+    matching = Matching(
+        lead_hours=lead, grace_hours=grace, open_hours=open_, merge_hours=merge,
+        pairing="any" if pairing == "any" else "one_to_one",
+    )  # fmt: skip
     settings = [load_thresholds(name) for name in dict.fromkeys(thresholds)]
     data = open_dataset(dataset)
     counts = data.hourly_counts.collect()
@@ -91,7 +109,8 @@ def backtest(
     results = [
         judge(
             counts, escalations, exposure=exposure, silence=silence, thresholds=variables, policy=rules,
-            buckets=buckets, first_seen=first_seen, leave_out=altered, status_changes=changes, occurrences=occurrences,
+            buckets=buckets, matching=matching, first_seen=first_seen, leave_out=altered, status_changes=changes,
+            occurrences=occurrences,
         )
         for variables in tqdm(settings, desc="backtest", unit="setting", delay=2, leave=False, disable=as_json)
     ]  # fmt: skip
