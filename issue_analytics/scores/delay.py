@@ -1,18 +1,114 @@
-"""How late: the delay of alerts behind the escalations they catch, with what was missed or cut off."""
+"""How late: from an escalation to its alert, and from its end until the count was back at or below the limit."""
 
+from collections.abc import Sequence
 from datetime import timedelta
+from typing import Literal
 
 import polars as pl
 
-__all__ = ["median_delay_hours"]
+from issue_analytics.counts import HOUR
+from issue_analytics.errors import SettingsError
+from issue_analytics.frames import KEY
+from issue_analytics.scores.survival import median_time, restricted_mean, share_within, survival_curve
+
+__all__ = [
+    "Misses",
+    "caught_within",
+    "delay_curve",
+    "delay_times",
+    "median_delay",
+    "median_delay_hours",
+    "reset_times",
+    "time_to_detect",
+]
+
+Misses = Literal["never", "censored"]
+
+_EVENT = (*KEY, "escalated_at")
+
+
+def delay_times(matches: pl.DataFrame, *, misses: Misses = "never") -> pl.DataFrame:
+    """How long each judged escalation went without an alert.
+
+    A delay runs from ``escalated_at`` to the end of the hour that fired, because its count is not known before.
+
+    Args:
+        matches: contract ``Matches``.
+        misses: what an escalation without an alert is. ``"never"``: it was watched to its end and never caught, so it
+            is without an alert for ever, and leaving it out would reward a limit for missing the slow ones; only one
+            whose end was not watched (``cut_off``) is censored, at ``watched_until``. ``"censored"``: nobody knows what
+            would have come after its end, so that it is censored there, or where watching ended before (where the end
+            is not known, at ``watched_until``). Nine short misses and one catch after 31 hours then have a median.
+
+    Returns:
+        A row for each match, in their order: ``project_id``, ``group_id``, ``escalated_at``, ``hours`` (``inf``: never)
+        and ``happened`` (whether it was caught), to be summed up by :mod:`~issue_analytics.scores.survival`.
+
+    Raises:
+        SettingsError: ``misses`` is neither.
+
+    >>> from datetime import UTC, datetime
+    >>> start = datetime(2026, 1, 5, tzinfo=UTC)
+    >>> matches = pl.DataFrame({"project_id": 1, "group_id": [7, 8], "escalated_at": start, "delay_hours": [2.5, None],
+    ...     "ended_at": start + 3 * HOUR, "watched_until": start + 4 * HOUR, "cut_off": False})
+    >>> delay_times(matches)["hours"].to_list(), delay_times(matches, misses="censored")["hours"].to_list()
+    ([2.5, inf], [2.5, 3.0])
+    """
+    return matches.select(*_EVENT, *_until_caught(misses))
+
+
+def delay_curve(matches: pl.DataFrame, *, misses: Misses = "never", confidence: float = 0.95) -> pl.DataFrame:
+    """Share of judged escalations without an alert yet, by hours since they began: Kaplan and Meier's curve.
+
+    Args:
+        matches: contract ``Matches``.
+        misses: as in :func:`delay_times`.
+        confidence: of the point-wise interval.
+
+    Returns:
+        A row per distinct time: ``delay_hours``, ``at_risk``, ``caught``, ``censored``, ``survival``, ``survival_low``,
+        ``survival_high``; see :func:`~issue_analytics.scores.survival.survival_curve`.
+
+    Raises:
+        SettingsError: a setting makes no sense.
+
+    >>> from datetime import UTC, datetime
+    >>> start = datetime(2026, 1, 5, tzinfo=UTC)
+    >>> matches = pl.DataFrame({"project_id": 1, "group_id": [7, 8], "escalated_at": start, "delay_hours": [2.5, None],
+    ...     "ended_at": start + 3 * HOUR, "watched_until": start + 4 * HOUR, "cut_off": False})
+    >>> delay_curve(matches).select("delay_hours", "at_risk", "caught", "survival").rows()
+    [(2.5, 2, 1, 0.5)]
+    """
+    curve = survival_curve(delay_times(matches, misses=misses), confidence=confidence)
+    return curve.rename({"hours": "delay_hours", "happened": "caught"})
+
+
+def median_delay(matches: pl.DataFrame, *, misses: Misses = "never", confidence: float = 0.95) -> pl.DataFrame:
+    """Hours within which half of the judged escalations were caught, with the interval of Brookmeyer and Crowley.
+
+    Args:
+        matches: contract ``Matches``.
+        misses: as in :func:`delay_times`.
+        confidence: of the interval, which takes escalations as independent.
+
+    Returns:
+        One row: ``median_delay_hours``, ``median_delay_hours_low``, ``median_delay_hours_high``; null is "not reached".
+
+    Raises:
+        SettingsError: a setting makes no sense.
+
+    >>> from issue_analytics.frames import empty
+    >>> median_delay(empty("Matches")).row(0)
+    (None, None, None)
+    """
+    median = median_time(delay_times(matches, misses=misses), confidence=confidence)
+    return median.rename(lambda name: name.replace("median_hours", "median_delay_hours"))
 
 
 def median_delay_hours(matches: pl.DataFrame) -> float | None:
     """Hours within which half of the judged escalations were caught; null if fewer than half were.
 
-    Kaplan and Meier's median, with a miss kept at risk for ever: it was never caught, and leaving it out would reward a
-    limit for missing the slow ones. Only an escalation of which the end was not watched (``cut_off``) is censored, at
-    ``watched_until``. A delay runs to the end of the hour that fired, because its count is not known before.
+    Kaplan and Meier's median, with a miss kept at risk for ever: see :func:`delay_times`.
 
     Args:
         matches: contract ``Matches``.
@@ -24,14 +120,142 @@ def median_delay_hours(matches: pl.DataFrame) -> float | None:
     >>> median_delay_hours(matches)
     3.0
     """
-    caught = matches["delay_hours"].drop_nulls().to_numpy()
-    if not caught.size:
+    if matches.is_empty():
         return None
-    from scipy.stats import CensoredData, ecdf
+    median: float | None = median_time(matches.select(_until_caught("never")))["median_hours"].item()
+    return median
 
-    watched = (pl.col("watched_until") - pl.col("escalated_at")) / timedelta(hours=1)
-    never = pl.lit(1e9)
-    missed = matches.filter(pl.col("delay_hours").is_null()).select(pl.when("cut_off").then(watched).otherwise(never))
-    survival = ecdf(CensoredData(uncensored=caught, right=missed.to_series().to_numpy())).sf
-    reached = survival.probabilities <= 0.5
-    return float(survival.quantiles[reached.argmax()]) if reached.any() else None
+
+def caught_within(
+    matches: pl.DataFrame,
+    hours: Sequence[float] = (1, 3, 6, 24),
+    *,
+    misses: Misses = "never",
+    confidence: float = 0.95,
+) -> pl.DataFrame:
+    """Share of judged escalations that were caught within so many hours of their beginning, with Greenwood's interval.
+
+    Args:
+        matches: contract ``Matches``.
+        hours: the times asked for.
+        misses: as in :func:`delay_times`.
+        confidence: of the interval, which takes escalations as independent.
+
+    Returns:
+        A row for each of ``hours``: ``within_hours``, ``share``, ``share_low``, ``share_high``. The share is null where
+        none was watched so long; the interval is null too where the share is 0 or 1.
+
+    Raises:
+        SettingsError: a setting makes no sense.
+
+    >>> from datetime import UTC, datetime
+    >>> start = datetime(2026, 1, 5, tzinfo=UTC)
+    >>> matches = pl.DataFrame({"project_id": 1, "group_id": [7, 8], "escalated_at": start, "delay_hours": [2.5, None],
+    ...     "ended_at": start + 3 * HOUR, "watched_until": start + 4 * HOUR, "cut_off": False})
+    >>> caught_within(matches, (1, 3)).select("within_hours", "share").rows()
+    [(1.0, 0.0), (3.0, 0.5)]
+    """
+    return share_within(delay_times(matches, misses=misses), hours, confidence=confidence)
+
+
+def time_to_detect(
+    matches: pl.DataFrame, tau: float = 24, *, misses: Misses = "never", confidence: float = 0.95
+) -> pl.DataFrame:
+    """Restricted mean time to detect: mean delay, where what was not caught within ``tau`` hours counts as ``tau``.
+
+    Args:
+        matches: contract ``Matches``.
+        tau: hours.
+        misses: as in :func:`delay_times`.
+        confidence: of the interval, which takes escalations as independent.
+
+    Returns:
+        One row: ``mean_delay_hours``, ``mean_delay_hours_error`` (standard error), ``mean_delay_hours_low``,
+        ``mean_delay_hours_high``; null where none was watched up to ``tau`` and some were not caught.
+
+    Raises:
+        SettingsError: a setting makes no sense.
+
+    >>> from datetime import UTC, datetime
+    >>> start = datetime(2026, 1, 5, tzinfo=UTC)
+    >>> matches = pl.DataFrame({"project_id": 1, "group_id": [7, 8], "escalated_at": start, "delay_hours": [2.0, None],
+    ...     "ended_at": start + 3 * HOUR, "watched_until": start + 4 * HOUR, "cut_off": False})
+    >>> time_to_detect(matches)["mean_delay_hours"].item()
+    13.0
+    """
+    mean = restricted_mean(delay_times(matches, misses=misses), tau, confidence=confidence)
+    return mean.rename(lambda name: name.replace("mean_hours", "mean_delay_hours"))
+
+
+def reset_times(matches: pl.DataFrame, crossings: pl.DataFrame, exposure: pl.DataFrame) -> pl.DataFrame:
+    """How long each caught escalation was over the limit after its end: the reset time of the SRE Workbook, ch. 5.
+
+    From ``ended_at`` to the end of the first watched hour at or below the limit, because its count is not known before;
+    0 where the hour in which the escalation ended was at or below it already. Hours over the limit up to the end of the
+    exposed span say no more than that it took longer: censored there. That a limit rises day by day, until what is
+    still going on is below it, resets an alert too.
+
+    Args:
+        matches: contract ``Matches``.
+        crossings: contract ``Alerts``: every exposed hour over the limit, such as ``result.crossings``.
+        exposure: contract ``Exposure``: whole hours, not overlapping or touching, such as ``result.exposure``.
+
+    Returns:
+        A row for each caught escalation, in their order: ``project_id``, ``group_id``, ``escalated_at``, ``ended_at``,
+        ``hours`` (null where the end is not known, or was not watched) and ``happened`` (whether it was reset while
+        watched), to be summed up by :mod:`~issue_analytics.scores.survival`.
+
+    >>> from datetime import UTC, datetime
+    >>> start = datetime(2026, 1, 5, tzinfo=UTC)
+    >>> hours = [start, start + HOUR, start + 2 * HOUR]
+    >>> key = {"project_id": 1, "group_id": 7}
+    >>> matches = pl.DataFrame({**key, "escalated_at": [start], "ended_at": start + 1.5 * HOUR, "caught_hour": start})
+    >>> watched = pl.DataFrame({**key, "start": [start], "end": start + 9 * HOUR})
+    >>> reset_times(matches, pl.DataFrame({**key, "hour": hours}), watched)["hours"].to_list()
+    [2.5]
+    """
+    caught = matches.filter(pl.col("caught_hour").is_not_null()).select(*_EVENT, "ended_at")
+    # an end on the hour belongs to the hour before it
+    last = (pl.col("ended_at") - timedelta(microseconds=1)).dt.truncate("1h")
+    ended = caught.filter(pl.col("ended_at").is_not_null()).with_columns(hour=last)
+    watched = (
+        ended.sort("hour")
+        .join_asof(
+            exposure.select(*KEY, "start", "end").sort("start"),
+            left_on="hour",
+            right_on="start",
+            by=list(KEY),
+            strategy="backward",
+            check_sortedness=False,  # with `by` polars cannot check; both sides were sorted just now
+        )
+        .filter(pl.col("hour") < pl.col("end"))
+    )
+    gap = pl.col("hour") - pl.col("hour").shift(1).over(KEY, order_by="hour")
+    runs = (
+        crossings.select(*KEY, "hour")
+        .sort(*KEY, "hour")
+        .with_columns(run=(gap != HOUR).fill_null(value=True).cum_sum())
+        .select(*KEY, "hour", calm=pl.col("hour").max().over("run") + HOUR)
+    )
+    went_on = (pl.min_horizontal(pl.col("calm") + HOUR, "end") - pl.col("ended_at")) / HOUR
+    reset = watched.join(runs, on=[*KEY, "hour"], how="left").select(
+        *_EVENT,
+        hours=pl.when(pl.col("calm").is_null()).then(0.0).otherwise(went_on),
+        happened=pl.col("calm").is_null() | (pl.col("calm") < pl.col("end")),
+    )
+    return caught.join(reset, on=_EVENT, how="left", maintain_order="left").with_columns(
+        pl.col("happened").fill_null(value=False)
+    )
+
+
+def _until_caught(misses: Misses) -> tuple[pl.Expr, pl.Expr]:
+    """``hours`` and ``happened`` of matches."""
+    if misses not in ("never", "censored"):
+        raise SettingsError(f"misses: {misses!r} is neither 'never' nor 'censored'.")
+    if misses == "never":
+        until = pl.when("cut_off").then(pl.col("watched_until")).otherwise(None)
+    else:
+        until = pl.min_horizontal("ended_at", "watched_until")
+    watched = (until - pl.col("escalated_at")) / HOUR
+    hours = pl.coalesce("delay_hours", watched, pl.lit(float("inf")))
+    return hours.alias("hours"), pl.col("delay_hours").is_not_null().alias("happened")
