@@ -5,7 +5,7 @@ A tally frame has one row per group (or per anything finer or coarser, such as a
 summed stands in one place, :class:`Ratio`, so that a resample or a linearised error sums the same things.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import polars as pl
@@ -35,6 +35,10 @@ class Ratio:
         top: of one row; an expression that looks at its own row only, never null.
         bottom: of one row, as ``top``.
         scale: what the ratio is multiplied by, to come out in the unit that people read.
+        share: whether ``top`` is a part of ``bottom``, so that the unscaled ratio is never above 1; intervals of shares
+            and of rates differ.
+        counts: whether ``top`` counts things one by one; an interval is then never narrower than if the things came
+            independently of each other.
 
     >>> Ratio("heads", pl.col("heads"), pl.col("throws")).name
     'heads'
@@ -44,6 +48,8 @@ class Ratio:
     top: pl.Expr
     bottom: pl.Expr
     scale: float = 1.0
+    share: bool = False
+    counts: bool = True
 
     def of_sums(self) -> pl.Expr:
         """Micro: every alert, event or hour weighs the same; null where ``bottom`` sums to 0.
@@ -70,15 +76,17 @@ class Ratio:
         >>> throws.select(Ratio("share", pl.col("heads"), pl.col("throws")).macro().of_sums()).rows()
         [(0.75,)]
         """
-        return Ratio(f"{self.name}_macro", self.by_row().fill_null(0.0), (self.bottom > 0).cast(pl.Int64))
+        own = pl.when(self.bottom > 0).then(self.top / self.bottom).otherwise(0.0)
+        has_one = (self.bottom > 0).fill_null(False).cast(pl.Int64)
+        return replace(self, name=f"{self.name}_macro", top=own, bottom=has_one, counts=False)
 
 
 _JUDGED: Final = pl.col("alerts") - pl.col("duplicates") - pl.col("unjudged")
 
-PRECISION: Final = Ratio("precision", _JUDGED - pl.col("false_alarms"), _JUDGED)
+PRECISION: Final = Ratio("precision", _JUDGED - pl.col("false_alarms"), _JUDGED, share=True)
 """Of alerts; see :func:`precision`."""
 
-RECALL: Final = Ratio("recall", pl.col("events_caught"), pl.col("events"))
+RECALL: Final = Ratio("recall", pl.col("events_caught"), pl.col("events"), share=True)
 """Of events; see :func:`recall`."""
 
 FALSE_ALARMS_PER_SERIES_WEEK: Final = Ratio(
