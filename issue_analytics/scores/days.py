@@ -9,7 +9,7 @@ from issue_analytics.counts import HOUR
 from issue_analytics.detection import limit_in_force
 from issue_analytics.frames import KEY, RULES
 
-__all__ = ["group_days"]
+__all__ = ["group_days", "limit_spans"]
 
 _DAY: Final = timedelta(days=1)
 _LIMIT: Final = (*KEY, "date", "as_of")
@@ -43,7 +43,11 @@ def group_days(
     (3, 'new', 20, 1, 5, 5, 1)
     """
     days = _exposed_days(exposure)
-    known = _hours_by_limit(days, limits)
+    known = (
+        _limit_spans(days, limits)
+        .group_by(_LIMIT)
+        .agg(pl.col("limit", "rule").first(), hours=(pl.col("end") - pl.col("start")).dt.total_hours().sum())
+    )
     whole = days.group_by(*KEY, "date").agg(hours=(pl.col("end") - pl.col("start")).dt.total_hours().sum())
     without = (
         whole.join(known.group_by(*KEY, "date").agg(known=pl.col("hours").sum()), on=[*KEY, "date"], how="left")
@@ -85,6 +89,20 @@ def group_days(
     )
 
 
+def limit_spans(exposure: pl.DataFrame, limits: pl.DataFrame) -> pl.DataFrame:
+    """Spans of judged hours, each with the limit that was in force in it.
+
+    Args:
+        exposure: contract ``Exposure``, whole hours, not overlapping; a result's ``exposure``.
+        limits: contract ``Limits``; a result's ``limits``.
+
+    Returns:
+        One row per group, UTC day, limit and span: ``project_id``, ``group_id``, ``date``, ``as_of``, ``limit``
+        (null where the window was silent), ``rule``, ``start``, ``end``. Hours for which no limit was made are in none.
+    """
+    return _limit_spans(_exposed_days(exposure), limits)
+
+
 def _exposed_days(exposure: pl.DataFrame) -> pl.DataFrame:
     """Cut spans at midnight UTC."""
     first, last = pl.col("start").dt.date(), (pl.col("end") - HOUR).dt.date()
@@ -99,8 +117,8 @@ def _exposed_days(exposure: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _hours_by_limit(days: pl.DataFrame, limits: pl.DataFrame) -> pl.DataFrame:
-    """Exposed hours of each day in which each of its limits was the latest one made."""
+def _limit_spans(days: pl.DataFrame, limits: pl.DataFrame) -> pl.DataFrame:
+    """Exposed hours of each day in which each of its limits was the latest one made, as spans."""
     # a limit made inside an hour judges from the next on
     made = pl.max_horizontal(
         (pl.col("as_of") + HOUR - timedelta(microseconds=1)).dt.truncate("1h"),
@@ -114,6 +132,5 @@ def _hours_by_limit(days: pl.DataFrame, limits: pl.DataFrame) -> pl.DataFrame:
             start=pl.max_horizontal("start", "made"), end=pl.min_horizontal("end", pl.coalesce("until", "end"))
         )
         .filter(pl.col("start") < pl.col("end"))
-        .group_by(_LIMIT)
-        .agg(pl.col("limit", "rule").first(), hours=(pl.col("end") - pl.col("start")).dt.total_hours().sum())
+        .select(*_LIMIT, "limit", "rule", "start", "end")
     )
