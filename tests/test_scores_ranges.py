@@ -3,16 +3,17 @@
 Cases A to D are those of statistics.md, section 2.6, where other implementations' values stand.
 """
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from math import exp
 
 import numpy as np
 import polars as pl
 import pytest
-from histories import HOUR, MONDAY, UTC_US
+from histories import HOUR, MONDAY, UTC_US, random_counts, random_escalations
 from polars.testing import assert_frame_equal
 
+from issue_analytics.backtest import backtest
 from issue_analytics.errors import FrameError, SettingsError
 from issue_analytics.frames import KEY
 from issue_analytics.scores import nearness, ranges
@@ -34,6 +35,7 @@ from issue_analytics.scores.ranges import (
     point_wise,
     range_based,
 )
+from issue_analytics.thresholds import ThresholdVariables
 
 IDS = {"project_id": pl.Int64, "group_id": pl.Int64}
 SPANS = IDS | {"start": UTC_US, "end": UTC_US}
@@ -333,7 +335,9 @@ def slow_and_frames(seed):
     groups = random_groups(np.random.default_rng(seed))
     frames = frames_of(groups)
     slow = {key: Slow(*frames_of({key: group})) for key, group in sorted(groups.items()) if group[2]}
+    # in any order, and hours that fired twice: once for two limits
     rng = np.random.default_rng(seed)
+    frames = (frames[0], pl.concat([frames[1], frames[1].head(9)]), frames[2])
     return slow, [frame[rng.permutation(frame.height).tolist()] for frame in frames]
 
 
@@ -525,6 +529,15 @@ def test_an_hour_that_a_window_touches_is_in_it_and_windows_that_meet_are_one():
     assert lay(*frames).windows.length.tolist() == [3, 1]
 
 
+def test_times_far_from_ours():
+    """A label without an end is often filled with the last moment there is; and clocks that were never set say 1970."""
+    (windows, alarms, spans), never = CASE_A, datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+    early = windows.with_columns(start=datetime(1901, 1, 1, tzinfo=UTC), end=datetime(1969, 12, 31, 23, 30, tzinfo=UTC))
+    assert_frame_equal(range_based(pl.concat([windows, early]), alarms, spans), range_based(*CASE_A))
+    endless = windows.tail(1).with_columns(end=pl.lit(never))
+    assert point_wise(endless, alarms, spans).row(0)[2:] == (3, 4, 5, 12)
+
+
 def test_groups_of_the_same_number_in_two_projects_are_two():
     labelled, fired = [(4, 8)], [5, 6]
     frames = frames_of({(1, 7): (labelled, [], [(0, 10)]), (2, 7): ([], fired, [(0, 10)])})
@@ -598,6 +611,27 @@ def test_probation_is_15_percent_and_at_most_750_rows(hours, opening):
     assert nab(*frames).row(0)[2:] == (1, -1.0, 1.0, -1.0)
     frames = one_group([(0, opening + 1)], [opening], hours)
     assert nab(*frames).row(0)[2:] == (1, 1.0, 1.0, -1.0)
+
+
+def test_frames_of_a_backtest_fit():
+    """``result.crossings`` and ``result.exposure`` as they are, escalations with an end: judged hours count once."""
+    rng = np.random.default_rng(2)
+    counts = random_counts(rng)
+    escalations = random_escalations(rng, counts, number=12)
+    result = backtest(counts, escalations, thresholds=ThresholdVariables(0, 0.7, 0.7, 0, 0), buckets="dense")
+    ended = pl.col("ended_at").fill_null(pl.col("escalated_at") + timedelta(hours=24))
+    windows = result.escalations.select(*KEY, start="escalated_at", end=ended)
+    frames = (windows, result.crossings, result.exposure)
+    hours = point_wise(*frames)
+    assert result.crossings.height > 20
+    assert hours.select(pl.col("point_tp") + pl.col("point_fp")).to_series().sum() == result.crossings.height
+    assert 0 < hours["point_tp"].sum() < result.crossings.height
+    assert_frame_equal(hours.select(KEY), result.groups.select(KEY))
+    in_all = hours.select(pl.sum_horizontal(pl.exclude(KEY))).to_series()
+    assert in_all.to_list() == result.groups["exposed_hours"].to_list()
+    slow = {key: Slow(*(frame.filter(pl.col("project_id") == key[0], pl.col("group_id") == key[1]) for frame in frames))
+            for key in hours.select(KEY).rows()}  # fmt: skip
+    close(nab(*frames), [(key, group.nab(NAB_STANDARD)) for key, group in slow.items()])
 
 
 # ---- errors ----

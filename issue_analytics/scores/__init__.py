@@ -1,6 +1,7 @@
 """Scores, their intervals, and the tests that compare them: small functions on frames of verdicts.
 
-``ratios`` are ratios of sums over tallies; ``delay`` takes matches.
+``ratios`` are ratios of sums over tallies; ``delay`` takes matches; ``ranges`` and ``nearness`` take
+windows, hours that fired, and exposure.
 """
 
 from issue_analytics.scores.clusters import number_clusters
@@ -15,6 +16,34 @@ from issue_analytics.scores.intervals import (
     poisson_interval,
     ratio_intervals,
     wilson,
+)
+from issue_analytics.scores.nearness import (
+    AFFILIATION_PRECISION,
+    AFFILIATION_PRECISION_RANDOM,
+    AFFILIATION_RECALL,
+    AFFILIATION_RECALL_RANDOM,
+    NAB_LOW_FN,
+    NAB_LOW_FP,
+    NAB_SCORE,
+    NAB_STANDARD,
+    NabProfile,
+    affiliation,
+    nab,
+)
+from issue_analytics.scores.ranges import (
+    POINT_ADJUSTED_F1,
+    POINT_ADJUSTED_PRECISION,
+    POINT_ADJUSTED_RECALL,
+    POINT_F1,
+    POINT_IOU,
+    POINT_PRECISION,
+    POINT_RECALL,
+    RANGE_PRECISION,
+    RANGE_RECALL,
+    f_score,
+    point_adjusted,
+    point_wise,
+    range_based,
 )
 from issue_analytics.scores.ratios import (
     FALSE_ALARMS_PER_SERIES_WEEK,
@@ -32,12 +61,31 @@ from issue_analytics.scores.resampling import bootstrap, cluster_weights
 from issue_analytics.scores.significance import benjamini_hochberg, holm, mcnemar, swap_test
 
 __all__ = [
+    "AFFILIATION_PRECISION",
+    "AFFILIATION_PRECISION_RANDOM",
+    "AFFILIATION_RECALL",
+    "AFFILIATION_RECALL_RANDOM",
     "FALSE_ALARMS_PER_SERIES_WEEK",
     "HEADLINE",
+    "NAB_LOW_FN",
+    "NAB_LOW_FP",
+    "NAB_SCORE",
+    "NAB_STANDARD",
+    "POINT_ADJUSTED_F1",
+    "POINT_ADJUSTED_PRECISION",
+    "POINT_ADJUSTED_RECALL",
+    "POINT_F1",
+    "POINT_IOU",
+    "POINT_PRECISION",
+    "POINT_RECALL",
     "PRECISION",
+    "RANGE_PRECISION",
+    "RANGE_RECALL",
     "RECALL",
     "ClusterInterval",
+    "NabProfile",
     "Ratio",
+    "affiliation",
     "benjamini_hochberg",
     "bootstrap",
     "clopper_pearson",
@@ -45,15 +93,20 @@ __all__ = [
     "cluster_weights",
     "design_effect",
     "f_beta",
+    "f_score",
     "false_alarms_per_series_week",
     "group_days",
     "holm",
     "linearised_error",
     "mcnemar",
     "median_delay_hours",
+    "nab",
     "number_clusters",
+    "point_adjusted",
+    "point_wise",
     "poisson_interval",
     "precision",
+    "range_based",
     "ratio_intervals",
     "recall",
     "series_weeks",

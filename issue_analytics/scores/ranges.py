@@ -58,7 +58,10 @@ def _ratios(prefix: str) -> tuple[Ratio, Ratio, Ratio, Ratio]:
 
 
 POINT_PRECISION, POINT_RECALL, POINT_F1, POINT_IOU = _ratios("point")
+"""Of hours; see :func:`point_wise`."""
+
 POINT_ADJUSTED_PRECISION, POINT_ADJUSTED_RECALL, POINT_ADJUSTED_F1, _ = _ratios("point_adjusted")
+"""No measure of a detector; see :func:`point_adjusted`."""
 
 RANGE_PRECISION: Final = Ratio("range_precision", pl.col("range_precision_sum"), pl.col("alarm_ranges"))
 """The mean over ranges of alarms; see :func:`range_based`."""
