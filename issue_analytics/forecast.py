@@ -17,7 +17,7 @@ from issue_analytics.thresholds import PUBLISHED, STANDARD, FormulaConstants, Th
 
 MOST_DAYS: Final = 366
 
-__all__ = ["check_buckets", "forecast", "forecast_schedule"]
+__all__ = ["check_buckets", "earliest_seen", "forecast", "forecast_schedule"]
 
 
 def check_buckets(buckets: str) -> None:
@@ -69,7 +69,7 @@ def forecast(
     as_of = whole_hour("as_of", as_of)
     require(counts, "HourlyCounts")
 
-    ages = None if first_seen is None else _ages(first_seen)
+    ages = None if first_seen is None else earliest_seen(first_seen)
 
     def limits(frame: pl.DataFrame) -> pl.DataFrame:
         return forecast_schedule(
@@ -110,7 +110,7 @@ def forecast_schedule(
     moments = sorted({whole_hour("as_of", at) for at in as_of})
     frames = [empty("Limits")]
     if moments:
-        known_ages = None if first_seen is None else _ages(first_seen)
+        known_ages = None if first_seen is None else earliest_seen(first_seen)
         ages = known_ages if buckets == "dense" else None
         start = moments[0] - constants.window_hours * HOUR
         for panel in panels(counts, start, moments[-1]):
@@ -118,8 +118,12 @@ def forecast_schedule(
     return pl.concat(frames)
 
 
-def _ages(first_seen: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
-    """When each group was first seen, in UTC."""
+def earliest_seen(first_seen: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
+    """When each group was first seen, in UTC: group_id, first_seen and, where it is there, project_id.
+
+    Raises:
+        FrameError: a column is missing or has another type, or ``first_seen`` no time zone.
+    """
     schema = first_seen.collect_schema()
     if missing := [name for name in ("group_id", "first_seen") if name not in schema]:
         raise FrameError(f"first_seen: no column {', '.join(missing)}. Found: {', '.join(schema)}.")

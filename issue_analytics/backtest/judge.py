@@ -62,12 +62,12 @@ def backtest(
         policy: when limits are refreshed, and who is checked.
         buckets: as in :func:`~issue_analytics.forecast.forecast`.
         matching: when an alert and an escalation are about the same thing; default ``Matching()``.
-        first_seen: group_id, first_seen; only used when dense.
+        first_seen: group_id, first_seen; says who is young, to limits when dense and in the strata of the result.
         leave_out: project_id, group_id: groups that are not judged at all, such as ``dataset.altered_groups``, whose
             counts were changed after the fact by merges. The result says which of them had counts.
         status_changes: contract ``StatusChanges``; needed for a policy with a lifecycle, and used for no other.
-        occurrences: contract ``Occurrences``; as in ``replay``.
-        types: project_id, group_id, type; as in ``replay``.
+        occurrences: contract ``Occurrences``; as in ``replay``, and where ``types`` are not given.
+        types: project_id, group_id, type; as in ``replay``, and for the strata of the result.
         constants: the constants of the formula.
 
     Returns:
@@ -147,10 +147,12 @@ def backtest(
             constants=constants,
         )
         crossings = detect(inside(history, spans), limits, crossings="all")
+    if types is None and occurrences is not None:
+        types = occurrences.lazy().select(*KEY, "type").filter(pl.col("type").is_not_null())
     watched = inside(history, spans)
     windows = windows_of(escalations, spans, matching)
     alerts, matches = match(crossings, windows, spans, watched, limits, matching)
-    groups = tally(history, watched, spans, limits, alerts, matches, windows)
+    groups = tally(history, watched, spans, limits, alerts, matches, windows, first_seen, types)
     if not labelled:
         alerts = alerts.with_columns(verdict=pl.lit(None, dtype=pl.String))
         unknown = pl.lit(None, dtype=pl.Int64)

@@ -1,7 +1,6 @@
 """What a backtest found: frames to go on with, and their summary."""
 
 from dataclasses import dataclass
-from typing import Final
 
 import polars as pl
 
@@ -16,12 +15,10 @@ from issue_analytics.scores import (
     recall,
     series_weeks,
 )
+from issue_analytics.scores.strata import VOLUMES
 from issue_analytics.thresholds import ThresholdVariables
 
 __all__ = ["VOLUMES", "BacktestResult"]
-
-VOLUMES: Final = ("silent", "<1/day", "1-10/day", "10-100/day", "100-1000/day", ">=1000/day")
-"""Strata by volume: occurrences per day in the week before a group is first judged, so known beforehand."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,11 +44,12 @@ class BacktestResult:
             ``duplicate`` (met one that was caught already), ``unjudged`` (met only escalations that began outside
             judged hours) or ``false``; null if not ``labelled``.
         matches: contract ``Matches``: one row per judged escalation (it began in a judged hour).
-        groups: one row per judged group: ``project_id``, ``group_id``, ``volume``, ``occurrences`` (in judged hours),
-            ``exposed_hours``, ``quiet_hours`` (exposed and outside every escalation), ``days_new``, ``days_bursty``,
-            ``days_spike``, ``days_fallback``, ``days_none`` (judged days by the branch of their limit), ``alerts``,
-            ``duplicates``, ``unjudged``, ``false_alarms`` (these three null if not ``labelled``), ``events``,
-            ``events_caught``.
+        groups: one row per judged group: ``project_id``, ``group_id``; ``volume``, ``variation``, ``age``, ``branch``
+            and ``type``, told from before it was first judged, see :func:`~issue_analytics.scores.strata.strata`;
+            ``occurrences`` (in judged hours), ``exposed_hours``, ``quiet_hours`` (exposed and outside every
+            escalation), ``days_new``, ``days_bursty``, ``days_spike``, ``days_fallback``, ``days_none`` (judged days by
+            the branch of their limit), ``alerts``, ``duplicates``, ``unjudged``, ``false_alarms`` (these three null if
+            not ``labelled``), ``events``, ``events_caught``.
     """
 
     thresholds: ThresholdVariables

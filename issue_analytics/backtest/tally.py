@@ -1,18 +1,15 @@
 """What each judged group comes to: the tallies that every score is a ratio of."""
 
 from datetime import timedelta
-from typing import Final
 
 import polars as pl
 
-from issue_analytics.backtest.result import VOLUMES
 from issue_analytics.backtest.spans import whole_hours
 from issue_analytics.counts import HOUR
 from issue_analytics.frames import KEY, RULES
+from issue_analytics.scores.strata import strata
 
 __all__ = ["tally"]
-
-_VOLUME_DAYS: Final = 7
 
 
 def tally(
@@ -23,21 +20,14 @@ def tally(
     alerts: pl.DataFrame,
     matches: pl.DataFrame,
     windows: pl.DataFrame,
+    first_seen: pl.DataFrame | pl.LazyFrame | None,
+    types: pl.DataFrame | pl.LazyFrame | None,
 ) -> pl.DataFrame:
     """One row per judged group."""
-    first = spans.group_by(KEY).agg(first=pl.col("start").min())
-    before = history.join(first, on=KEY).filter(
-        pl.col("hour") < pl.col("first"), pl.col("hour") >= pl.col("first") - timedelta(days=_VOLUME_DAYS)
-    )
-    per_day = before.group_by(KEY).agg(per_day=pl.col("count").sum() / _VOLUME_DAYS)
-    volume = pl.lit(VOLUMES[0])
-    for least, name in zip((0, 1, 10, 100, 1000), VOLUMES[1:], strict=True):
-        reached = pl.col("per_day") >= least if least else pl.col("per_day") > 0
-        volume = pl.when(reached).then(pl.lit(name)).otherwise(volume)
+    kinds = strata(history, spans, limits, first_seen, types)
     exposed = spans.group_by(KEY).agg(exposed_hours=(pl.col("end") - pl.col("start")).dt.total_hours().sum())
     verdict = pl.col("verdict")
     parts = [
-        per_day,
         inside.group_by(KEY).agg(occurrences=pl.col("count").sum()),
         exposed,
         _busy_hours(spans, windows),
@@ -52,17 +42,15 @@ def tally(
             events=pl.len().cast(pl.Int64), events_caught=pl.col("caught_hour").count().cast(pl.Int64)
         ),
     ]
-    groups = first.drop("first")
+    groups = kinds
     for part in parts:
         groups = groups.join(part, on=KEY, how="left")
     days = [f"days_{rule}" for rule in RULES]
     return (
-        groups.with_columns(volume=volume.cast(pl.Enum(VOLUMES)), quiet_hours=pl.col("exposed_hours"))
-        .with_columns(pl.all().exclude(*KEY, "volume").fill_null(0))
+        groups.with_columns(pl.all().exclude(kinds.columns).fill_null(0))
         .with_columns(quiet_hours=pl.col("exposed_hours") - pl.col("busy_hours"))
         .select(
-            *KEY,
-            "volume",
+            *kinds.columns,
             "occurrences",
             "exposed_hours",
             "quiet_hours",
