@@ -6,7 +6,15 @@ windows, hours that fired, and exposure.
 
 from issue_analytics.scores.clusters import number_clusters
 from issue_analytics.scores.days import group_days
-from issue_analytics.scores.delay import median_delay_hours
+from issue_analytics.scores.delay import (
+    caught_within,
+    delay_curve,
+    delay_times,
+    median_delay,
+    median_delay_hours,
+    reset_times,
+    time_to_detect,
+)
 from issue_analytics.scores.intervals import (
     ClusterInterval,
     clopper_pearson,
@@ -46,6 +54,7 @@ from issue_analytics.scores.ranges import (
     range_based,
 )
 from issue_analytics.scores.ratios import (
+    ALERTS_PER_SERIES_WEEK,
     FALSE_ALARMS_PER_SERIES_WEEK,
     HEADLINE,
     PRECISION,
@@ -59,12 +68,15 @@ from issue_analytics.scores.ratios import (
 )
 from issue_analytics.scores.resampling import bootstrap, cluster_weights
 from issue_analytics.scores.significance import benjamini_hochberg, holm, mcnemar, swap_test
+from issue_analytics.scores.strata import STRATA, mark_small, pool_small, strata
+from issue_analytics.scores.survival import median_time, resampled_times, restricted_mean, share_within, survival_curve
 
 __all__ = [
     "AFFILIATION_PRECISION",
     "AFFILIATION_PRECISION_RANDOM",
     "AFFILIATION_RECALL",
     "AFFILIATION_RECALL_RANDOM",
+    "ALERTS_PER_SERIES_WEEK",
     "FALSE_ALARMS_PER_SERIES_WEEK",
     "HEADLINE",
     "NAB_LOW_FN",
@@ -82,15 +94,19 @@ __all__ = [
     "RANGE_PRECISION",
     "RANGE_RECALL",
     "RECALL",
+    "STRATA",
     "ClusterInterval",
     "NabProfile",
     "Ratio",
     "affiliation",
     "benjamini_hochberg",
     "bootstrap",
+    "caught_within",
     "clopper_pearson",
     "cluster_interval",
     "cluster_weights",
+    "delay_curve",
+    "delay_times",
     "design_effect",
     "f_beta",
     "f_score",
@@ -98,18 +114,29 @@ __all__ = [
     "group_days",
     "holm",
     "linearised_error",
+    "mark_small",
     "mcnemar",
+    "median_delay",
     "median_delay_hours",
+    "median_time",
     "nab",
     "number_clusters",
     "point_adjusted",
     "point_wise",
     "poisson_interval",
+    "pool_small",
     "precision",
     "range_based",
     "ratio_intervals",
     "recall",
+    "resampled_times",
+    "reset_times",
+    "restricted_mean",
     "series_weeks",
+    "share_within",
+    "strata",
+    "survival_curve",
     "swap_test",
+    "time_to_detect",
     "wilson",
 ]

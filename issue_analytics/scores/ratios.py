@@ -11,6 +11,7 @@ from typing import Final
 import polars as pl
 
 __all__ = [
+    "ALERTS_PER_SERIES_WEEK",
     "FALSE_ALARMS_PER_SERIES_WEEK",
     "HEADLINE",
     "PRECISION",
@@ -93,6 +94,11 @@ FALSE_ALARMS_PER_SERIES_WEEK: Final = Ratio(
     "false_alarms_per_series_week", pl.col("false_alarms"), pl.col("quiet_hours"), HOURS_PER_WEEK
 )
 """A rate; see :func:`false_alarms_per_series_week`."""
+
+ALERTS_PER_SERIES_WEEK: Final = Ratio(
+    "alerts_per_series_week", pl.col("alerts"), pl.col("exposed_hours"), HOURS_PER_WEEK
+)
+"""Burden: alerts, right or wrong, per week that one series is watched (``exposed_hours``)."""
 
 HEADLINE: Final = (PRECISION, RECALL, FALSE_ALARMS_PER_SERIES_WEEK)
 """The three ratios every summary has, micro, macro and with intervals."""
