@@ -4,6 +4,13 @@
 windows, hours that fired, and exposure.
 """
 
+from issue_analytics.scores.burden import (
+    ALERTS_PER_PROJECT_DAY,
+    alerts_per_project_day,
+    burden,
+    days_over,
+    worst_days,
+)
 from issue_analytics.scores.clusters import number_clusters
 from issue_analytics.scores.days import group_days
 from issue_analytics.scores.delay import (
@@ -76,6 +83,7 @@ __all__ = [
     "AFFILIATION_PRECISION_RANDOM",
     "AFFILIATION_RECALL",
     "AFFILIATION_RECALL_RANDOM",
+    "ALERTS_PER_PROJECT_DAY",
     "ALERTS_PER_SERIES_WEEK",
     "FALSE_ALARMS_PER_SERIES_WEEK",
     "HEADLINE",
@@ -99,12 +107,15 @@ __all__ = [
     "NabProfile",
     "Ratio",
     "affiliation",
+    "alerts_per_project_day",
     "benjamini_hochberg",
     "bootstrap",
+    "burden",
     "caught_within",
     "clopper_pearson",
     "cluster_interval",
     "cluster_weights",
+    "days_over",
     "delay_curve",
     "delay_times",
     "design_effect",
@@ -139,4 +150,5 @@ __all__ = [
     "swap_test",
     "time_to_detect",
     "wilson",
+    "worst_days",
 ]
