@@ -22,7 +22,7 @@ from issue_analytics.scores.stability import (
     inflated_days,
     inflation,
     inflation_summary,
-    stability,
+    limit_stability,
 )
 from issue_analytics.thresholds import PUBLISHED, STANDARD, ThresholdVariables
 
@@ -66,7 +66,7 @@ def test_stability_equals_a_loop_over_days(seed):
     result = judged(seed)
     limits = result.limits.sample(fraction=0.9, seed=seed, shuffle=True)  # gaps, in no order
     latest = in_force(limits)
-    table = stability(limits)
+    table = limit_stability(limits)
     assert table.height == limits.select(KEY).unique().height
     assert table.select(KEY).rows() == sorted(table.select(KEY).rows())
     for row in table.iter_rows(named=True):
@@ -101,9 +101,9 @@ def test_stability_equals_a_loop_over_days(seed):
 def test_limits_that_do_not_move_are_stable():
     rows = [(1, 7, MONDAY + nth * HOUR, 3) for nth in range(600)]
     result = backtest(pl.DataFrame(rows, schema=COUNTS, orient="row"))
-    row = stability(result.limits).row(0, named=True)
+    row = limit_stability(result.limits).row(0, named=True)
     assert (row["largest_ratio"], row["median_ratio"], row["flip_flop_index"], row["branches_changed"]) == (1, 1, 0, 0)
-    assert stability(result.limits.clear()).is_empty()
+    assert limit_stability(result.limits.clear()).is_empty()
 
 
 def slow_inflation(result, spikes):
@@ -288,5 +288,5 @@ def test_limits_of_a_replay_go_through():
     result = backtest(counts, policy=policy, status_changes=changes, thresholds=STANDARD)
     assert (result.limits["as_of"].dt.minute() > 0).any()
     table = inflation(result.limits, counts, spikes_of(result))
-    assert stability(result.limits).height == result.limits.select(KEY).unique().height
+    assert limit_stability(result.limits).height == result.limits.select(KEY).unique().height
     assert table.height > 0

@@ -1,7 +1,8 @@
 """Scores, their intervals, and the tests that compare them: small functions on frames of verdicts.
 
 ``ratios`` are ratios of sums over tallies; ``delay`` takes matches; ``ranges`` and ``nearness`` take
-windows, hours that fired, and exposure.
+windows, hours that fired, and exposure; ``calibration`` takes group-days, ``quantiles`` judged counts, and
+``stability`` limits.
 """
 
 from issue_analytics.scores.burden import (
@@ -10,6 +11,17 @@ from issue_analytics.scores.burden import (
     burden,
     days_over,
     worst_days,
+)
+from issue_analytics.scores.calibration import (
+    CROSSINGS_PER_SERIES_WEEK,
+    EXCEEDANCE,
+    christoffersen,
+    clustering,
+    conditional_coverage,
+    exceedance,
+    homogeneity,
+    kupiec,
+    transitions,
 )
 from issue_analytics.scores.clusters import number_clusters
 from issue_analytics.scores.days import group_days
@@ -45,6 +57,17 @@ from issue_analytics.scores.nearness import (
     affiliation,
     nab,
 )
+from issue_analytics.scores.quantiles import (
+    judged_counts,
+    mean_pinball,
+    mid_p,
+    murphy,
+    pinball,
+    pit_histogram,
+    quantile_reliability,
+    scaled_limits,
+    window_ranks,
+)
 from issue_analytics.scores.ranges import (
     POINT_ADJUSTED_F1,
     POINT_ADJUSTED_PRECISION,
@@ -75,6 +98,14 @@ from issue_analytics.scores.ratios import (
 )
 from issue_analytics.scores.resampling import bootstrap, cluster_weights
 from issue_analytics.scores.significance import benjamini_hochberg, holm, mcnemar, swap_test
+from issue_analytics.scores.stability import (
+    BRANCH_CHANGES,
+    flip_flop_index,
+    inflated_days,
+    inflation,
+    inflation_summary,
+    limit_stability,
+)
 from issue_analytics.scores.strata import STRATA, mark_small, pool_small, strata
 from issue_analytics.scores.survival import median_time, resampled_times, restricted_mean, share_within, survival_curve
 
@@ -85,6 +116,9 @@ __all__ = [
     "AFFILIATION_RECALL_RANDOM",
     "ALERTS_PER_PROJECT_DAY",
     "ALERTS_PER_SERIES_WEEK",
+    "BRANCH_CHANGES",
+    "CROSSINGS_PER_SERIES_WEEK",
+    "EXCEEDANCE",
     "FALSE_ALARMS_PER_SERIES_WEEK",
     "HEADLINE",
     "NAB_LOW_FN",
@@ -112,43 +146,64 @@ __all__ = [
     "bootstrap",
     "burden",
     "caught_within",
+    "christoffersen",
     "clopper_pearson",
     "cluster_interval",
     "cluster_weights",
+    "clustering",
+    "conditional_coverage",
     "days_over",
     "delay_curve",
     "delay_times",
     "design_effect",
+    "exceedance",
     "f_beta",
     "f_score",
     "false_alarms_per_series_week",
+    "flip_flop_index",
     "group_days",
     "holm",
+    "homogeneity",
+    "inflated_days",
+    "inflation",
+    "inflation_summary",
+    "judged_counts",
+    "kupiec",
+    "limit_stability",
     "linearised_error",
     "mark_small",
     "mcnemar",
+    "mean_pinball",
     "median_delay",
     "median_delay_hours",
     "median_time",
+    "mid_p",
+    "murphy",
     "nab",
     "number_clusters",
+    "pinball",
+    "pit_histogram",
     "point_adjusted",
     "point_wise",
     "poisson_interval",
     "pool_small",
     "precision",
+    "quantile_reliability",
     "range_based",
     "ratio_intervals",
     "recall",
     "resampled_times",
     "reset_times",
     "restricted_mean",
+    "scaled_limits",
     "series_weeks",
     "share_within",
     "strata",
     "survival_curve",
     "swap_test",
     "time_to_detect",
+    "transitions",
     "wilson",
+    "window_ranks",
     "worst_days",
 ]

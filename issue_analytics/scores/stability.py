@@ -25,13 +25,13 @@ __all__ = [
     "inflated_days",
     "inflation",
     "inflation_summary",
-    "stability",
+    "limit_stability",
 ]
 
 Ints = npt.NDArray[np.int64]
 
 BRANCH_CHANGES: Final = Ratio("branch_changes", pl.col("branches_changed"), pl.col("day_pairs"), share=True)
-"""Share of days whose limit another branch made than the day before's, of the frame of :func:`stability`."""
+"""Share of days whose limit another branch made than the day before's, of the frame of :func:`limit_stability`."""
 
 
 def flip_flop_index(values: str | pl.Expr) -> pl.Expr:
@@ -48,7 +48,7 @@ def flip_flop_index(values: str | pl.Expr) -> pl.Expr:
     return pl.when(value.len() > 2).then(back_and_forth / (value.len().cast(pl.Float64) - 2)).alias("flip_flop_index")
 
 
-def stability(limits: pl.DataFrame) -> pl.DataFrame:
+def limit_stability(limits: pl.DataFrame) -> pl.DataFrame:
     """Tell how much each group's limit changes from one day to the next.
 
     The limit of a day is the latest made for it. A day without a limit (null, or 0) has no ratio to its neighbours.
@@ -68,7 +68,7 @@ def stability(limits: pl.DataFrame) -> pl.DataFrame:
     >>> days = [date(2026, 1, day) for day in (5, 6, 7)]
     >>> limits = pl.DataFrame({"project_id": [1] * 3, "group_id": [7] * 3, "date": days, "limit": [10, 30, 20],
     ...     "rule": ["new", "bursty", "bursty"], "as_of": [datetime(2026, 1, day.day, tzinfo=UTC) for day in days]})
-    >>> stability(limits).select("largest_ratio", pl.col("median_ratio").round(3), "branches_changed").row(0)
+    >>> limit_stability(limits).select("largest_ratio", pl.col("median_ratio").round(3), "branches_changed").row(0)
     (3.0, 2.121, 1)
     """
     before = {f"{name}_before": pl.col(name).shift(1).over(KEY, order_by="date") for name in ("date", "limit", "rule")}
