@@ -425,7 +425,7 @@ def test_nothing_exposed_is_no_error():
     assert nothing.groups.is_empty()
     assert nothing.summary()["recall"].item() is None
     assert nothing.summary_by("volume").is_empty()
-    assert nothing.summary_by("volume").columns == ["volume", *nothing.summary().columns]
+    assert nothing.summary_by("volume").columns == ["volume", "too_few", *nothing.summary().columns]
 
 
 def test_a_limit_does_not_lapse_before_its_next_refresh():

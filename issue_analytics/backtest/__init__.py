@@ -1,5 +1,7 @@
 """Labels and exposure, the replay of a setting over the past, its scores, and runs on disk."""
 
+from issue_analytics.backtest.blocks import block_tallies
+from issue_analytics.backtest.comparison import Comparison, compare
 from issue_analytics.backtest.judge import backtest
 from issue_analytics.backtest.labels import STATUS_KINDS, label_escalations
 from issue_analytics.backtest.parity import Parity, parity
@@ -25,6 +27,7 @@ __all__ = [
     "STATUS_KINDS",
     "VELOCITY",
     "BacktestResult",
+    "Comparison",
     "Matching",
     "Parity",
     "Policy",
@@ -32,6 +35,8 @@ __all__ = [
     "Run",
     "VelocityRule",
     "backtest",
+    "block_tallies",
+    "compare",
     "label_escalations",
     "open_run",
     "parity",

@@ -1,7 +1,5 @@
 """What users would have seen: the tracker's rules played over the past, for all groups at once."""
 
-import json
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
@@ -11,6 +9,7 @@ from typing import Any, Final
 import polars as pl
 
 from issue_analytics.backtest.clock import NAMES, Clock
+from issue_analytics.backtest.folder import write_folder
 from issue_analytics.backtest.labels import label_escalations
 from issue_analytics.backtest.policy import PRODUCTION, Policy
 from issue_analytics.backtest.record import (
@@ -22,7 +21,7 @@ from issue_analytics.backtest.record import (
     what_was_done,
 )
 from issue_analytics.counts import HOUR, Panel, panels, span, whole_hour
-from issue_analytics.errors import DatasetError, FrameError, SettingsError
+from issue_analytics.errors import FrameError, SettingsError
 from issue_analytics.forecast import check_buckets
 from issue_analytics.frames import KEY, RULES, check, eager, empty, require, whole_numbers
 from issue_analytics.issues.ongoing import PASSING_STATES
@@ -160,9 +159,6 @@ class Replay:
         Raises:
             DatasetError: it exists, or cannot be written.
         """
-        path = Path(path)
-        if path.exists():
-            raise DatasetError(f"{path}: exists already; choose another folder.")
         setting = {
             "thresholds": self.thresholds.to_dict(),
             "policy": asdict(self.policy),
@@ -171,19 +167,8 @@ class Replay:
             "ends": self.ends.isoformat(),
             "not_simulated": self.not_simulated,
         }
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as scratch:
-                folder = Path(scratch) / "new"
-                folder.mkdir()
-                for name in ("alerts", "states", "exposure", "limits", "burden", "left_out"):
-                    getattr(self, name).write_parquet(folder / f"{name}.parquet")
-                (folder / "setting.json").write_text(json.dumps(setting, indent=1) + "\n", encoding="utf-8")
-                folder.rename(path)
-        except (OSError, pl.exceptions.PolarsError) as error:  # polars tells of a full disk in its own way
-            why = getattr(error, "strerror", None) or str(error).splitlines()[0]
-            raise DatasetError(f"{path}: the replay could not be written ({why}).") from None
-        return path
+        names = ("alerts", "states", "exposure", "limits", "burden", "left_out")
+        return write_folder(path, {name: getattr(self, name) for name in names}, setting)
 
     def __repr__(self) -> str:
         return (

@@ -1,20 +1,16 @@
 """What a backtest found: frames to go on with, and their summary."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import polars as pl
 
 from issue_analytics.backtest.policy import Matching, Policy
+from issue_analytics.backtest.summary import OF_ALERTS, Cluster, cluster_columns, summarise
 from issue_analytics.errors import SettingsError
 from issue_analytics.frames import KEY
 from issue_analytics.kernel import Buckets
-from issue_analytics.scores import (
-    false_alarms_per_series_week,
-    median_delay_hours,
-    precision,
-    recall,
-    series_weeks,
-)
+from issue_analytics.scores import group_days, mark_small
 from issue_analytics.scores.strata import VOLUMES
 from issue_analytics.thresholds import ThresholdVariables
 
@@ -67,60 +63,80 @@ class BacktestResult:
     matches: pl.DataFrame
     groups: pl.DataFrame
 
-    def summary(self) -> pl.DataFrame:
-        """One row: the five thresholds, ``digest``, what was judged, and the scores; undefined is null."""
-        return self._score(self.groups, self.matches)
+    def summary(self, *, cluster: Cluster = "group") -> pl.DataFrame:
+        """One row: what was judged, the scores, and how sure they are; undefined is null.
 
-    def summary_by(self, column: str) -> pl.DataFrame:
-        """The columns of :meth:`summary` for each value of a column of ``groups``, such as ``"volume"``.
+        Columns: the five thresholds, ``digest``; ``groups``, ``projects``, ``series_weeks`` (quiet); ``alerts``,
+        ``duplicates``, ``unjudged``, ``events``, ``events_caught``, ``false_alarms``; ``precision``, ``recall`` and
+        ``false_alarms_per_series_week``, each with ``_low`` and ``_high`` (95 %, by
+        :func:`~issue_analytics.scores.ratio_intervals`), and again with ``_macro``, where every group weighs the same;
+        ``median_delay_hours`` and ``mean_delay_hours`` (restricted to 24 h) with ``_low`` and ``_high``, which take
+        escalations as independent; ``caught_within_1h``, ``_3h``, ``_6h``, ``_24h``; ``median_reset_hours`` of those
+        caught; ``alerts_per_project_day``; ``note`` (what to be careful of, such as too few clusters); ``buckets``,
+        ``every``, ``policy``, ``matching``.
+
+        Args:
+            cluster: what falls together in the intervals of ratios: the alerts and escalations of a group, or of all
+                groups of a project.
 
         Raises:
-            SettingsError: there is no such column.
+            SettingsError: ``cluster`` is neither.
         """
+        return summarise(self, self.groups, self.matches, cluster_columns(cluster))
+
+    def summary_by(self, column: str, *, cluster: Cluster = "group") -> pl.DataFrame:
+        """The columns of :meth:`summary` for each value of a column of ``groups``, and whether that is ``too_few``.
+
+        Strata such as ``"volume"`` or ``"branch"`` are told from what came before a group was first judged. Of
+        ``"provenance"``, which belongs to escalations and not to groups, nothing is said about alerts.
+
+        Args:
+            column: of ``groups``, or ``"provenance"``.
+            cluster: as in :meth:`summary`.
+
+        Returns:
+            One row per value, sorted: the value, ``too_few`` (it has fewer than 10 escalations), and the summary.
+
+        Raises:
+            SettingsError: there is no such column, or no such ``cluster``.
+        """
+        keys = cluster_columns(cluster)
+        if column == "provenance":
+            return self._by_provenance(keys)
         if column not in self.groups.columns:
             raise SettingsError(f"no column {column} in groups. There are: {', '.join(self.groups.columns)}.")
-        nothing = self._score(self.groups.clear(), self.matches.clear()).clear()
-        parts = [nothing.insert_column(0, self.groups[column].clear())]
-        for value in self.groups[column].unique().sort():
-            groups = self.groups.filter(pl.col(column).eq_missing(value))
-            matches = self.matches.join(groups.select(KEY), on=KEY, how="semi")
-            parts.append(self._score(groups, matches).insert_column(0, groups[column].head(1)))
-        return pl.concat(parts)
+        frames = self.groups.sort(column).partition_by(column, maintain_order=True)
+        parts = [
+            summarise(self, groups, self.matches.join(groups.select(KEY), on=KEY, how="semi"), keys)
+            for groups in frames
+        ]
+        return self._beside([frame[column].head(1) for frame in frames], parts, self.groups[column])
 
-    def _score(self, groups: pl.DataFrame, matches: pl.DataFrame) -> pl.DataFrame:
-        setting = {name: float(value) for name, value in self.thresholds.to_dict().items()}
-        scores = groups.select(
-            **{name: pl.lit(value) for name, value in setting.items()},
-            digest=pl.lit(self.thresholds.digest),
-            groups=pl.len().cast(pl.Int64),
-            series_weeks=series_weeks(),
-            alerts=pl.col("alerts").sum(),
-            events=pl.col("events").sum(),
-            events_caught=pl.col("events_caught").sum(),
-            precision=precision(),
-            recall=recall(),
-            false_alarms=pl.col("false_alarms").sum(),
-            false_alarms_per_series_week=false_alarms_per_series_week(),
-            median_delay_hours=pl.lit(median_delay_hours(matches), dtype=pl.Float64),
-            duplicates=pl.col("duplicates").sum(),
-            unjudged=pl.col("unjudged").sum(),
-            buckets=pl.lit(self.buckets),
-            every=pl.lit(self.policy.every),
-            policy=pl.lit(self.policy.name),
-        )
-        if self.labelled:
-            return scores
-        return scores.with_columns(
-            pl.lit(None, dtype=scores.schema[name]).alias(name)
-            for name in (
-                "precision",
-                "recall",
-                "false_alarms",
-                "false_alarms_per_series_week",
-                "duplicates",
-                "unjudged",
+    def _by_provenance(self, keys: Sequence[str]) -> pl.DataFrame:
+        frames = self.matches.sort("provenance").partition_by("provenance", maintain_order=True)
+        parts = []
+        for matches in frames:
+            mine = matches.group_by(KEY).agg(
+                events=pl.len().cast(pl.Int64), events_caught=pl.col("caught_hour").count().cast(pl.Int64)
             )
-        )
+            groups = self.groups.drop("events", "events_caught").join(mine, on=KEY, how="left")
+            row = summarise(self, groups.with_columns(pl.col("events", "events_caught").fill_null(0)), matches, keys)
+            parts.append(row.with_columns(pl.lit(None, row.schema[name]).alias(name) for name in OF_ALERTS))
+        return self._beside([frame["provenance"].head(1) for frame in frames], parts, self.matches["provenance"])
+
+    def _beside(self, values: Sequence[pl.Series], rows: Sequence[pl.DataFrame], like: pl.Series) -> pl.DataFrame:
+        """Rows one below the other, each with the value it is about; none is a frame without rows."""
+        nothing = self.summary().clear().insert_column(0, like.clear())
+        told = [row.insert_column(0, value) for value, row in zip(values, rows, strict=True)]
+        table = mark_small(pl.concat([nothing, *told]))
+        return table.select(like.name, "too_few", pl.all().exclude(like.name, "too_few"))
+
+    def days(self) -> pl.DataFrame:
+        """What became of each limit: one row per group, UTC day and limit in force.
+
+        See :func:`~issue_analytics.scores.group_days`; calibration is computed from it.
+        """
+        return group_days(self.exposure, self.limits, self.counts, self.crossings)
 
     def __repr__(self) -> str:
         weeks = self.groups["exposed_hours"].sum() / 168

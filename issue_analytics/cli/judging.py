@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from issue_analytics.cli.options import AsJson, Buckets, Merged, Thresholds, write_whole
-from issue_analytics.cli.show import say, say_json, show_parity, show_replays, show_results
+from issue_analytics.cli.show import say, say_json, show_parity, show_replays
+from issue_analytics.cli.show_scores import show_results
 from issue_analytics.errors import DatasetError, SettingsError
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import Annotated, Final
 
 import typer
 
-from issue_analytics.cli import data, issues, judging
+from issue_analytics.cli import comparing, data, issues, judging
 from issue_analytics.cli.show import plain, say
 from issue_analytics.errors import IssueAnalyticsError, SettingsError
 
@@ -99,6 +99,7 @@ COMMANDS: Final[tuple[Callable[..., None], ...]] = (
     judging.backtest,
     judging.replay,
     judging.parity,
+    comparing.compare,
     judging.report,
 )
 for command in COMMANDS:

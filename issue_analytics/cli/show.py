@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     import polars as pl
 
-    from issue_analytics.backtest import BacktestResult, Replay
+    from issue_analytics.backtest import Replay
     from issue_analytics.backtest.parity import Parity
     from issue_analytics.coverage import Coverage
     from issue_analytics.dataset import Dataset
 
 __all__ = [
+    "fold",
     "plain",
     "say",
     "say_json",
@@ -25,7 +26,6 @@ __all__ = [
     "show_dataset",
     "show_parity",
     "show_replays",
-    "show_results",
     "table",
 ]
 
@@ -46,6 +46,11 @@ def plain(text: str) -> str:
 def say(text: str = "") -> None:
     """Print a line."""
     sys.stdout.write(plain(text) + "\n")
+
+
+def fold(text: str, *, indent: str = "  ") -> None:
+    """Print a sentence in lines of at most 80 columns."""
+    say(textwrap.fill(plain(text), 80, subsequent_indent=indent))
 
 
 def say_json(value: object) -> None:
@@ -162,64 +167,6 @@ def show_coverage(dataset: "Dataset", found: "Coverage") -> None:
         table([{"rows": f"{number:,}", "reason": why} for why, number in reasons.items()], left=("rows", "reason"))
 
 
-def show_results(results: "Sequence[BacktestResult]", truth: str) -> None:
-    """Print a row of scores per setting, or of burden where nothing is known to be true."""
-    import polars as pl
-
-    from issue_analytics.counts import span
-
-    first = results[0]
-    exposed = first.groups["exposed_hours"].sum() / 168
-    say(
-        f"{first.groups.height:,} issues, {exposed:,.0f} exposed series-weeks; truth: {truth}; "
-        f"limits {first.policy.schedule}, {first.buckets} buckets"
-    )
-    if left_out := first.left_out.height:
-        say(f"left out: {left_out:,} issues whose events were merged, moved or deleted after the fact (--merged keep)")
-    rows: list[dict[str, str]] = []
-    for result in results:
-        score = result.summary().row(0, named=True)
-        row = {
-            "setting": result.thresholds.name or "custom",
-            "digest": score["digest"],
-            "alerts": f"{score['alerts']:,}",
-        }
-        if result.labelled:
-            row |= {
-                "caught": f"{score['events_caught']:,} of {score['events']:,}",
-                "recall": _share(score["recall"]),
-                "precision": _share(score["precision"]),
-                "false/week": _number(score["false_alarms_per_series_week"], 4),
-                "delay": _number(score["median_delay_hours"], 1),
-            }
-        else:
-            alerting = result.groups.filter(pl.col("alerts") > 0).height
-            row |= {
-                "issues alerting": f"{alerting:,}",
-                "hours over": f"{result.crossings.height:,}",
-                "alerts/week": _number(score["alerts"] / exposed if exposed else None, 4),
-            }
-        rows.append(row)
-    table(rows)
-    if first.labelled:
-        say("false/week: false alarms per quiet series-week; delay: median hours, n/a if fewer than half are caught")
-    else:
-        say("alerts/week: per exposed series-week; whether they are right cannot be told without a truth")
-    same = [row["setting"] for row, result in zip(rows[1:], results[1:], strict=True) if _same_alerts(first, result)]
-    if same:
-        inert = first.groups.select(pl.sum_horizontal("days_new", "days_none").sum()).item()
-        days = first.groups.select(pl.sum_horizontal(pl.col("^days_.*$")).sum()).item()
-        say(
-            f"note: {' and '.join(same)} fired in exactly the same hours as {rows[0]['setting']}; no threshold acts on "
-            f"the {inert / days:.1%} of group-days whose rule is new or none"
-        )
-    start, end = span(first.counts) or (None, None)
-    if start and end and first.counts["hour"].dt.date().n_unique() < 0.1 * ((end - start).days + 1):
-        say(f"warning: most days from {start:%Y-%m-%d} to {end:%Y-%m-%d} have no counts; is a clock wrong?")
-    if (first.matches["provenance"] == "algorithm").any():
-        say("warning: the truth is the algorithm's own flag; recall of the setting that ran is circular")
-
-
 def show_parity(dataset: "Dataset", found: "Parity", out: Path | None) -> None:
     """Print how many recorded limits ours equal, by branch, and what the others may be due to."""
     both = found.summary().row(0, named=True)
@@ -302,11 +249,6 @@ def show_replays(dataset: "Dataset", played: "Sequence[Replay]", changes: "pl.Da
 
 def _ends(*values: float | None) -> str:
     return "  ".join("n/a" if value is None else f"{value:,.0f}" for value in values)
-
-
-def _same_alerts(one: "BacktestResult", other: "BacktestResult") -> bool:
-    hours = ("project_id", "group_id", "hour")
-    return one.crossings.select(hours).equals(other.crossings.select(hours))
 
 
 def _share(value: float | None) -> str:
