@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test lint types suite server bench lab sample clean
+.PHONY: help setup demo test lint types suite server bench validate lab sample clean
 
 help:            ## this list
 	@grep -E '^[a-z]+: .*##' Makefile | sed -E 's/:.*##/	/'
@@ -39,6 +39,9 @@ bench: $(READY)  ## ratios against peers measured in the same run
 	$(BIN)/python benchmarks/counts.py
 	$(BIN)/python benchmarks/jsonlines.py
 	$(BIN)/python benchmarks/replay.py
+
+validate: $(READY) ## how often intervals hold the truth, by simulation: reports/validation.md; minutes
+	$(BIN)/python tools/validate.py
 
 lab: $(READY)    ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks

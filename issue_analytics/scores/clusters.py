@@ -55,7 +55,7 @@ def sum_by_cluster(frames: Sequence[pl.DataFrame], ratios: Sequence[Ratio], clus
     if len(set(names)) < len(names):
         raise SettingsError(f"a name occurs twice among the ratios: {', '.join(names)}.")
     sides = [ratio.top for ratio in ratios] + [ratio.bottom for ratio in ratios]
-    columns = [side.cast(pl.Float64).fill_null(0.0).alias(f"side {at}") for at, side in enumerate(sides)]
+    columns = [side.cast(pl.Float64).alias(f"side {at}") for at, side in enumerate(sides)]
     summed = [frame.select(*cluster, *columns).group_by(cluster).sum() for frame in frames]
     keys = pl.concat([frame.select(cluster) for frame in summed]).unique().sort(cluster)
     placed = [keys.join(frame, on=cluster, how="left", maintain_order="left").drop(cluster) for frame in summed]
