@@ -138,6 +138,16 @@ def test_overlapping_windows_leave_one_hole():
     assert judged(split.train).matches.is_empty()
 
 
+def test_an_hour_between_two_escalations_within_a_third_is_no_gap():
+    """One over both cuts; within it one over the first cut, and one over the second."""
+    truth = escalations_at((330, 440), (332, 345), (430, 438))
+    first, second = rolling_origin(
+        steady(), truth, first=MONDAY + 336 * HOUR, step=timedelta(hours=100), embargo=timedelta(0)
+    )
+    assert first.test.exposure.is_empty()
+    assert second.test.exposure["start"].item() == MONDAY + 441 * HOUR
+
+
 def test_a_part_of_an_hour_about_a_dropped_escalation_is_not_exposed():
     truth = escalations_at((329.75, 337.25))
     split = time_split(steady(), truth, at=MONDAY + 336 * HOUR, embargo=timedelta(0))

@@ -98,6 +98,7 @@ from issue_analytics.scores.ratios import (
 )
 from issue_analytics.scores.resampling import bootstrap, cluster_weights
 from issue_analytics.scores.significance import benjamini_hochberg, holm, mcnemar, swap_test
+from issue_analytics.scores.splits import Part, Split, project_split, rolling_origin, time_split
 from issue_analytics.scores.stability import (
     BRANCH_CHANGES,
     flip_flop_index,
@@ -139,7 +140,9 @@ __all__ = [
     "STRATA",
     "ClusterInterval",
     "NabProfile",
+    "Part",
     "Ratio",
+    "Split",
     "affiliation",
     "alerts_per_project_day",
     "benjamini_hochberg",
@@ -188,6 +191,7 @@ __all__ = [
     "poisson_interval",
     "pool_small",
     "precision",
+    "project_split",
     "quantile_reliability",
     "range_based",
     "ratio_intervals",
@@ -195,12 +199,14 @@ __all__ = [
     "resampled_times",
     "reset_times",
     "restricted_mean",
+    "rolling_origin",
     "scaled_limits",
     "series_weeks",
     "share_within",
     "strata",
     "survival_curve",
     "swap_test",
+    "time_split",
     "time_to_detect",
     "transitions",
     "wilson",
