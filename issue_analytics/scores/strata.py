@@ -153,8 +153,9 @@ def _with_seen(groups: pl.DataFrame, first_seen: pl.DataFrame | pl.LazyFrame | N
 def _branches(first: pl.DataFrame, limits: pl.DataFrame) -> pl.DataFrame:
     # a limit may be made within the first judged hour: when its group is archived, from whole hours before that
     hours = first.lazy().with_columns(hour=pl.col("first") + HOUR - timedelta(microseconds=1))
+    days = hours.select(*KEY, date=pl.col("hour").dt.date())
     return (
-        limit_in_force(hours, limits.lazy())
+        limit_in_force(hours, limits.lazy().join(days, on=[*KEY, "date"], how="semi"))
         .select(*KEY, branch=pl.col("rule").cast(pl.String).fill_null("none").cast(pl.Enum(RULES)))
         .collect()
     )
