@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 from histories import COUNTS, HOUR, MONDAY, random_counts, random_exposure
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 from scipy.stats import poisson
@@ -188,6 +188,7 @@ ranks = st.lists(
 )
 
 
+@example(rows=[(84, 84, 1), (42, 42, 2), (0, 0, 1), (168, 168, 1)], bins=12)
 @given(rows=ranks, bins=st.sampled_from([1, 2, 7, 10, 12]))
 def test_the_histogram_equals_exact_fractions(rows, bins):
     frame = pl.DataFrame([(b / 168, u / 168, h) for b, u, h in rows], schema=["below", "upto", "hours"], orient="row")
@@ -277,6 +278,12 @@ def test_scaled_limits_equal_a_loop_over_hours(history):
     assert by_group["crossings"].sum() == table["crossings"].sum()
     at_one = table.filter(pl.col("scale") == 1)["crossings"].item()
     assert at_one == result.crossings.height
+
+
+def test_a_count_that_equals_the_scaled_limit_is_not_over_it():
+    assert 0.29 * 100 < 29  # as binary numbers
+    judged = pl.DataFrame({"limit": [100, 100], "count": [29, 30], "hours": [1, 1]})
+    assert scaled_limits(judged, [0.29])["crossings"].item() == 1
 
 
 @pytest.mark.parametrize("level", [0.9, 0.99])

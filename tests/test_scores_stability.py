@@ -242,6 +242,15 @@ def test_inflated_days_equal_a_loop_over_spikes(seed):
         assert row["largest_inflation"] == max(known, default=None)
 
 
+def test_a_spike_leaves_the_window_with_its_last_hour(one_spike):
+    result, _ = one_spike
+    rows = [(1, 7, MONDAY + (end - 1) * HOUR, MONDAY + end * HOUR) for end in (216, 301)]
+    spikes = pl.DataFrame(rows, schema=EXPOSURE, orient="row")
+    per_spike = inflated_days(inflation(result.limits, result.counts, spikes), spikes)
+    # the first ends at midnight of day 9: in the windows of days 9 to 15, and at the edge of that of day 16
+    assert per_spike["days"].to_list() == [7, 7]
+
+
 def test_no_spikes_and_no_limits(one_spike):
     result, spikes = one_spike
     columns = inflation(result.limits, result.counts, spikes)

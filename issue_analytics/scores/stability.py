@@ -309,19 +309,19 @@ def _inflated(panel: Panel, marked: Panel, rows: pl.DataFrame, setting: _Setting
         masked_hours=pl.Series(masked[hit]),
         opens=pl.Series(opens[hit]),
         ahead=(pl.col("date") - pl.col("made").dt.date()).dt.total_days(),
-        # of the moment a limit was made only the hour of the week matters: seven of them when limits are made daily
-        phase=(pl.col("made").dt.weekday().cast(pl.Int64) - 1) * 24 + pl.col("made").dt.hour().cast(pl.Int64),
+        # weekdays matter only as the distance from the day forecast; of the moment the hour of the day is what is left
+        clock=pl.col("made").dt.hour(),
     )
     most = max(1, PANEL_CELLS // (2 * hours))
     return [
         _made_again(panel, marked, part, setting)
-        for same in some.partition_by("phase", maintain_order=True)
+        for same in some.partition_by("clock", maintain_order=True)
         for part in same.iter_slices(most)
     ]
 
 
 def _made_again(panel: Panel, marked: Panel, rows: pl.DataFrame, setting: _Setting) -> pl.DataFrame:
-    """Limits of one hour of the week, from their windows as they were and with spikes masked."""
+    """Limits made at one hour of the day, from their windows as they were and with spikes masked."""
     hours = setting.constants.window_hours
     at = rows["group"].to_numpy(), rows["opens"].to_numpy()
     window, spiked = (
