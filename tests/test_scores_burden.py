@@ -130,8 +130,8 @@ def test_ten_thousand_groups_take_no_time():
     alerts = keys[who].with_columns(
         hour=MONDAY + pl.Series(rng.integers(0, hours, 20_000)) * HOUR, verdict=pl.lit("false")
     )
-    begun = time.perf_counter()
+    begun = time.process_time()
     days = burden(alerts.cast(ALERTS), watched)
-    assert time.perf_counter() - begun < 2
+    assert time.process_time() - begun < 2
     assert days.height == 200 * 90
     assert days["alerts"].sum() == 20_000

@@ -232,14 +232,14 @@ def test_a_weight_of_one_for_all_gives_the_summaries_themselves():
 
 
 def test_two_thousand_resamples_of_ten_thousand_events_take_no_time():
-    """A second or two is what is asked for; three leave room for a busy machine."""
+    """A second or two is what is asked for; time of the processor, because others may use the machine."""
     rng = np.random.default_rng(0)
     weights = rng.multinomial(10_000, np.full(10_000, 1e-4), size=2000).astype(float)
     hours, happened = rng.exponential(10, 10_000), rng.random(10_000) < 0.7
     hours[~happened & (hours > 5)] = np.inf
-    begun = time.perf_counter()
+    begun = time.process_time()
     got = resampled_times(hours, happened, weights, clusters=rng.permutation(10_000))
-    assert time.perf_counter() - begun < 3
+    assert time.process_time() - begun < 3
     frame = times(hours, happened)
     # clusters of one are the case of Greenwood: both errors are the same, within that of 2,000 resamples
     assert got.mean.std() == pytest.approx(restricted_mean(frame)["mean_hours_error"].item(), rel=0.06)
