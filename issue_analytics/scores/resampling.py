@@ -21,8 +21,8 @@ __all__ = ["bootstrap", "cluster_weights"]
 
 Floats = NDArray[np.float64]
 
-FEW_BLOCKS: Final = 10
-"""Below so many blocks of time an interval says that they are too few."""
+FEW_BLOCKS: Final = 20
+"""Below so many blocks of time an interval says that they are too few: with 13 it held the truth in 92 to 93 %."""
 
 _CELLS: Final = 2_000_000
 """Weights made at a time: 16 MB."""
@@ -87,11 +87,12 @@ def bootstrap(
 
     With ``block``, a column of ``tallies`` such as the week, what falls together in time may do so in all clusters, as
     in an outage. Clusters and blocks are drawn independently, and a row weighs the product (the pigeonhole bootstrap;
-    Owen 2007). It is cautious: what belongs to one cluster in one block alone varies up to three times too much. Blocks
-    should be longer than an escalation and the look-back of limits, and need ``method="percentile"``.
+    Owen 2007). Without anything shared it is cautious: what belongs to one cluster in one block alone varies up to
+    three times too much. Blocks should be longer than an escalation and the look-back of limits, and need
+    ``method="percentile"``.
 
     ``clusters`` have something in a bottom. ``resamples`` are those in which the ratio was defined. ``note`` is as in
-    ``ratio_intervals``, with ``too few blocks`` below 10 and ``no variation`` where resamples do not differ.
+    ``ratio_intervals``, with ``too few blocks`` below 20 and ``no variation`` where resamples do not differ.
 
     Args:
         tallies: rows no coarser than clusters (and blocks).
