@@ -134,7 +134,7 @@ def bootstrap(
         drawn = _clusters_and_blocks_drawn(data, number, number_clusters(data.keys, [block]), resamples, seed)
         errors = np.full_like(drawn, np.nan)
     few = "too few blocks" if block is not None and data.keys[block].n_unique() < FEW_BLOCKS else None
-    estimates, own = _weighted(data, np.ones((1, data.keys.height)), _products(data))
+    estimates, own = _weighted(data, np.ones((1, data.keys.height)), _products(data) if studentise else None)
     rows = []
     for column, ratio in enumerate(ratios):
         estimate, error = float(estimates[0, column]), float(own[0, column])
