@@ -10,7 +10,7 @@ from issue_analytics.backtest.summary import OF_ALERTS, Cluster, cluster_columns
 from issue_analytics.errors import SettingsError
 from issue_analytics.frames import KEY
 from issue_analytics.kernel import Buckets
-from issue_analytics.scores import group_days, mark_small
+from issue_analytics.scores import group_days, mark_small, pool_small
 from issue_analytics.scores.strata import VOLUMES
 from issue_analytics.thresholds import ThresholdVariables
 
@@ -84,7 +84,7 @@ class BacktestResult:
         """
         return summarise(self, self.groups, self.matches, cluster_columns(cluster))
 
-    def summary_by(self, column: str, *, cluster: Cluster = "group") -> pl.DataFrame:
+    def summary_by(self, column: str, *, cluster: Cluster = "group", pool: bool = False) -> pl.DataFrame:
         """The columns of :meth:`summary` for each value of a column of ``groups``, and whether that is ``too_few``.
 
         Strata such as ``"volume"`` or ``"branch"`` are told from what came before a group was first judged. Of
@@ -93,6 +93,8 @@ class BacktestResult:
         Args:
             column: of ``groups``, or ``"provenance"``.
             cluster: as in :meth:`summary`.
+            pool: put values of fewer than 10 escalations together as ``other``, see
+                :func:`~issue_analytics.scores.pool_small`; for projects and types, which may be many.
 
         Returns:
             One row per value, sorted: the value, ``too_few`` (it has fewer than 10 escalations), and the summary.
@@ -105,12 +107,17 @@ class BacktestResult:
             return self._by_provenance(keys)
         if column not in self.groups.columns:
             raise SettingsError(f"no column {column} in groups. There are: {', '.join(self.groups.columns)}.")
-        frames = self.groups.sort(column).partition_by(column, maintain_order=True)
+        values = (pool_small(self.groups, column) if pool else self.groups)[column]
+        frames = (
+            self.groups.with_columns(values.alias("stratum"))
+            .sort("stratum")
+            .partition_by("stratum", maintain_order=True)
+        )
         parts = [
             summarise(self, groups, self.matches.join(groups.select(KEY), on=KEY, how="semi"), keys)
             for groups in frames
         ]
-        return self._beside([frame[column].head(1) for frame in frames], parts, self.groups[column])
+        return self._beside([frame["stratum"].head(1).alias(column) for frame in frames], parts, values)
 
     def _by_provenance(self, keys: Sequence[str]) -> pl.DataFrame:
         frames = self.matches.sort("provenance").partition_by("provenance", maintain_order=True)

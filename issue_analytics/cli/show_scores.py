@@ -25,8 +25,6 @@ Form = Callable[[float | None], str]
 
 def show_results(results: "Sequence[BacktestResult]", truth: str) -> None:
     """Print the scores of each setting, or the burden where nothing is known to be true."""
-    import polars as pl
-
     from issue_analytics.counts import span
 
     first = results[0]
@@ -63,9 +61,6 @@ def show_results(results: "Sequence[BacktestResult]", truth: str) -> None:
     if first.labelled and not first.matches.is_empty() and first.matches["provenance"].n_unique() > 1:
         kinds = first.matches["provenance"].value_counts().sort("count", descending=True)
         say("events by who labelled them: " + ", ".join(f"{number:,} {kind}" for kind, number in kinds.iter_rows()))
-    if not first.labelled:
-        alerting = first.groups.filter(pl.col("alerts") > 0).height
-        say(f"issues with an alert ({names[0]}): {alerting:,}")
 
 
 def _labelled(names: Sequence[str], scores: Sequence[Row], results: "Sequence[BacktestResult]") -> None:

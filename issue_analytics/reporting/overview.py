@@ -1,5 +1,6 @@
 """Pictures of the whole: what the data cover, settings against each other, the branches that made their limits."""
 
+import math
 from collections.abc import Iterable, Sequence
 from datetime import UTC
 from typing import TYPE_CHECKING, Any, Final
@@ -101,8 +102,8 @@ def plot_coverage(counts: pl.DataFrame | pl.LazyFrame, *, ax: "Axes | None" = No
 def plot_summary(results: Any, *, ax: "Axes | None" = None) -> "Axes":
     """Plot event recall against false alarms per quiet series-week, a point for each setting of a run.
 
-    Points are numbered; the legend names the settings and gives the n of each share. Points that lie on each other have
-    one label.
+    Lines through a point are its 95 % intervals, see ``BacktestResult.summary``. Points are numbered; the legend names
+    the settings and gives the n of each share. Points that lie on each other have one label.
 
     Args:
         results: a run, one backtest result, or a sequence of them.
@@ -120,6 +121,7 @@ def plot_summary(results: Any, *, ax: "Axes | None" = None) -> "Axes":
     every = each_result(results)
     markers, colours = "osD^vPX*", (BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY, GREY, "black")
     points: list[tuple[float, float, str]] = []
+    farthest = 0.0
     for nth, (result, name) in enumerate(zip(every, setting_names(every), strict=True)):
         row = result.summary().row(0, named=True)
         recall, rate = row["recall"], row["false_alarms_per_series_week"]
@@ -139,7 +141,14 @@ def plot_summary(results: Any, *, ax: "Axes | None" = None) -> "Axes":
             continue
         points.append((rate, 100 * recall, str(nth + 1) if len(every) > 1 else name))
         ax.plot([rate], [100 * recall], label=label, zorder=3, **style)
-    farthest = max((rate for rate, _, _ in points), default=0)
+        ends = [
+            row[f"{score}_{end}"] for score in ("false_alarms_per_series_week", "recall") for end in ("low", "high")
+        ]
+        low, high, least, most = [math.nan if end is None else end for end in ends]
+        bars = {"color": style["color"], "lw": 1.2, "zorder": 2, "clip_on": False}
+        ax.plot([low, high], [100 * recall] * 2, **bars)
+        ax.plot([rate] * 2, [100 * least, 100 * most], **bars)
+        farthest = max(farthest, rate, 0 if math.isnan(high) else high)
     for rate, recall, name in _together(points, farthest):
         # on the left half to the right of the point, else to the left: names stay inside
         left = rate <= 0.7 * farthest or not farthest
@@ -147,7 +156,7 @@ def plot_summary(results: Any, *, ax: "Axes | None" = None) -> "Axes":
             name, (rate, recall), xytext=(8 if left else -8, 6), textcoords="offset points", fontsize=8,
             ha="left" if left else "right", **PLAIN,
         )  # fmt: skip
-    ax.set_xlim(0, 1.25 * farthest or 1)
+    ax.set_xlim(0, 1.1 * farthest or 1)
     ax.set_ylim(0, 100)
     ax.set_xlabel("false alarms per quiet series-week", fontsize=9)
     ax.set_ylabel("recall: share of events caught (%)", fontsize=9)

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
+from issue_analytics.backtest.comparison import compare
 from issue_analytics.errors import DatasetError, FrameError, SettingsError
 from issue_analytics.frames import KEY, require
-from issue_analytics.reporting import sections
+from issue_analytics.reporting import scores, sections
+from issue_analytics.reporting.calibration import plot_scales
 from issue_analytics.reporting.cases import Case, CaseList, case_lists, look_at, narrowed
 from issue_analytics.reporting.overview import plot_branches, plot_coverage, plot_summary
 from issue_analytics.reporting.plots import draw_look
@@ -44,6 +46,15 @@ _STYLE: Final = {
     "svg.fonttype": "path",
     "font.family": "DejaVu Sans",
 }
+
+
+_STRATA: Final = (
+    ("volume", "By volume: occurrences per day in the week before", "occurrences per day"),
+    ("variation", "By coefficient of variation of the hourly counts in the week before", "variation"),
+    ("age", "By age when first judged", "age"),
+    ("branch", "By the branch of the first limit", "branch"),
+    ("type", "By group type", "group type"),
+)
 
 
 def write_report(
@@ -147,13 +158,24 @@ def _values(
     some, some_names = results[:DETAILED_SETTINGS], names[:DETAILED_SETTINGS]
     rejects, reasons = sections.reject_rows(manifest)
     sources, files = sections.source_rows(manifest)
+    compared = [compare(first, other) for other in some[1:]]
     reject_total = "not recorded." if rejects is None else "None: every row was accepted."
     values: dict[str, Any] = {
         "lead": _lead(first, names),
         "circular": sections.circular(results),
         "events": events,
         "exposed": any(result.groups.height for result in results),
-        "summary": tabled("summary", sections.summary_rows(shown_names, shown, events=events), text=["setting"]),
+        "summary": tabled("summary", scores.headline_rows(shown_names, shown, events=events), text=["setting"]),
+        "false_alarms": tabled(
+            "false_alarms", scores.false_alarm_rows(shown_names, shown) if events else [], text=["setting"]
+        ),
+        "notes": scores.notes(shown_names, shown) if events else [],
+        "delays": tabled("delays", scores.delay_rows(shown_names, shown) if events else [], text=["setting"]),
+        "burden": tabled("burden", scores.burden_rows(shown_names, shown), text=["setting", "worst day"]),
+        "differences": tabled(
+            "differences", scores.difference_rows(some_names[1:], compared), text=["setting", "score", "note"]
+        ),
+        "changes": tabled("changes", scores.change_rows(some_names[1:], compared) if events else [], text=["setting"]),
         "summary_note": _summary_note(results, events=events),
         "summary_picture": "",
         "summary_alt": "",
@@ -171,11 +193,12 @@ def _values(
         "rejects": tabled("rejects", rejects or [], text=["reason"], length=300),
         "rejects_note": _capped(len(rejects or []), reasons, "reasons"),
         "rejects_none": reject_total.capitalize() if rejects is None else reject_total,
-        "volumes": tabled(
-            "volumes",
-            sections.volume_rows(some_names, some, events=events),
-            text=["occurrences per day", "setting"],
-        ),
+        "strata": [
+            {"heading": heading, "table": tabled(f"by_{column}", rows, text=[label])}
+            for column, heading, label in _STRATA
+            if len(rows := scores.stratum_rows(column, label, first, events=events)) > (column != "volume")
+        ],
+        **_calibration(first, tabled),
         "branches": tabled("branches", sections.branch_rows(shown_names, shown), text=["setting"]),
         "method": sections.method(results),
         "doubts": sections.doubts(results, recorded=manifest is not None),
@@ -194,16 +217,42 @@ def _values(
         + ", ".join(f"{rule} {row[rule]}" for rule in row if rule not in ("setting", "group-days"))
         for row in sections.branch_rows(some_names, some)
     )
-    taken = len(values["coverage_picture"]) + len(values["summary_picture"]) + len(values["branches_picture"])
+    pictures = ("coverage_picture", "summary_picture", "branches_picture", "scales_picture")
+    taken = sum(len(values[name]) for name in pictures)
     values["cases"] = _case_sections(
         first, case_lists(first, names[0], cases, events=events), titles, PICTURE_BYTES - taken, tabled, progress
     )
     return values
 
 
+def _calibration(first: "BacktestResult", tabled: "Callable[..., Any]") -> dict[str, Any]:
+    """How often the limits of the first setting are exceeded, by stratum, and what another scale would have given."""
+    from issue_analytics.scores import judged_counts, scaled_limits
+
+    volumes = first.groups.select(*KEY, "volume")
+    days = first.days().join(volumes, on=KEY)
+    parts = [
+        {"heading": heading, "table": tabled(f"exceedance_{column}", rows, text=[label])}
+        for column, heading, label in (
+            ("rule", "By branch of the limit", "branch"),
+            ("volume", "By volume: occurrences per day in the week before", "occurrences per day"),
+        )
+        if (rows := scores.exceedance_rows(days, column, label))
+    ]
+    if not parts:
+        return {"calibration": [], "calibration_lines": [], "scales_picture": ""}
+    judged = judged_counts(first.exposure, first.limits, first.counts).join(volumes, on=KEY)
+    scaled = scaled_limits(judged, by="volume")
+    return {
+        "calibration": parts,
+        "calibration_lines": scores.calibration_sentences(first, days),
+        "scales_picture": _picture(lambda ax: plot_scales(scaled, by="volume", ax=ax), 7.2, 3.2),
+    }
+
+
 def _lead(first: "BacktestResult", names: Sequence[str]) -> str:
     many = f"{len(names)} settings" if len(names) > 1 else "One setting"
-    weeks = first.groups.select(sections.exposed_weeks()).item()
+    weeks = first.groups.select(scores.exposed_weeks()).item()
     judged = (
         f"judged on {number(first.groups.height)} groups over {number(weeks, 0)} exposed series-weeks (weeks in which "
         "one group was watched)"
@@ -217,16 +266,13 @@ def _lead(first: "BacktestResult", names: Sequence[str]) -> str:
 
 
 def _summary_note(results: "Sequence[BacktestResult]", *, events: bool) -> str:
-    row = results[0].summary().row(0, named=True)
     note = "n/a: not defined for these data. Limits are occurrences per clock hour, UTC."
     if events:
         note = (
-            "Each share stands with its n. The false alarm rate of the first setting rests on "
-            f"{number(row['false_alarms'])} false alarms in {number(row['series_weeks'], 1)} quiet series-weeks (weeks "
-            f"of one group outside every escalation). {note}"
+            "Each share stands with its n. 95 %: interval of the score, in per cent for shares; the alerts and "
+            "escalations of a group are taken to fall together. Groups alike: mean of the groups' own scores, where "
+            "every group weighs the same. Quiet series-weeks are weeks of one group outside every escalation. " + note
         )
-    if len(results) > 1:
-        note += " Differences are to the first setting; pp are percentage points."
     return note + _capped(min(len(results), MAX_SETTINGS), len(results), "settings", before=" ")
 
 

@@ -9,10 +9,9 @@ import polars as pl
 
 from issue_analytics.backtest.policy import Policy
 from issue_analytics.backtest.replay import NOT_SIMULATED
-from issue_analytics.backtest.result import VOLUMES
 from issue_analytics.counts import HOUR, span
 from issue_analytics.frames import RULES
-from issue_analytics.reporting.text import between, number, percent, share, signed
+from issue_analytics.reporting.text import between, number, percent, share
 
 if TYPE_CHECKING:
     from issue_analytics.backtest.result import BacktestResult
@@ -29,8 +28,6 @@ __all__ = [
     "reject_rows",
     "setting_rows",
     "source_rows",
-    "summary_rows",
-    "volume_rows",
 ]
 
 NOT_RECORDED = "not recorded"
@@ -38,75 +35,6 @@ ROWS = 20
 """Rows a table of sources or reasons has at most."""
 
 Row = dict[str, str]
-
-
-def summary_rows(names: Sequence[str], results: "Sequence[BacktestResult]", *, events: bool) -> list[Row]:
-    """One row per setting: the scores, each share with its n, and the difference to the first."""
-    scores = [result.summary().row(0, named=True) for result in results]
-    first = scores[0]
-    rows = []
-    for nth, (name, result, row) in enumerate(zip(names, results, scores, strict=True)):
-        exposed = result.groups.select(exposed_weeks()).item()
-        cells = {"setting": name, **_scores(row, exposed, events=events)}
-        if len(scores) > 1:
-            if events:
-                cells["recall, difference"] = _difference(nth, row, first, "recall", points=True)
-                cells["false alarms per quiet series-week, difference"] = _difference(
-                    nth, row, first, "false_alarms_per_series_week"
-                )
-            else:
-                cells["alerts, difference"] = _difference(nth, row, first, "alerts")
-        rows.append(cells)
-    return rows
-
-
-def volume_rows(names: Sequence[str], results: "Sequence[BacktestResult]", *, events: bool) -> list[Row]:
-    """One row per stratum and setting."""
-    parts = []
-    for nth, (name, result) in enumerate(zip(names, results, strict=True)):
-        exposed = dict(result.groups.group_by("volume").agg(exposed_weeks()).iter_rows())
-        parts += [(nth, name, exposed[row["volume"]], row) for row in result.summary_by("volume").iter_rows(named=True)]
-    parts.sort(key=lambda part: (VOLUMES.index(part[3]["volume"]), part[0]))
-    several = len(results) > 1
-    return [
-        {
-            "occurrences per day": row["volume"],
-            **({"setting": name} if several else {}),
-            "groups": number(row["groups"]),
-            **_scores(row, weeks, events=events),
-        }
-        for _, name, weeks, row in parts
-    ]
-
-
-def exposed_weeks() -> pl.Expr:
-    """Weeks in which one group was watched, escalations or not."""
-    return (pl.col("exposed_hours").sum() / 168).alias("exposed_weeks")
-
-
-def _scores(row: Mapping[str, Any], exposed: float, *, events: bool) -> Row:
-    if not events:
-        return {
-            "alerts": number(row["alerts"]),
-            "exposed series-weeks": number(exposed, 1),
-            "alerts per exposed series-week": number(row["alerts"] / exposed if exposed else None),
-        }
-    alerts, false = row["alerts"], row["false_alarms"]
-    # duplicates and unjudged alerts are neither catches nor false alarms
-    counted = None if false is None else alerts - row["duplicates"] - row["unjudged"]
-    return {
-        "recall": share(row["events_caught"], row["events"]),
-        "precision": share(None if counted is None else counted - false, counted),
-        "false alarms": number(row["false_alarms"]),
-        "false alarms per quiet series-week": number(row["false_alarms_per_series_week"]),
-        "median delay, hours": number(row["median_delay_hours"]),
-        "duplicates": number(row["duplicates"]),
-        "unjudged": number(row["unjudged"]),
-    }
-
-
-def _difference(nth: int, row: Mapping[str, Any], first: Mapping[str, Any], name: str, *, points: bool = False) -> str:
-    return "reference" if nth == 0 else signed(row[name], first[name], points=points)
 
 
 def setting_rows(names: Sequence[str], results: "Sequence[BacktestResult]") -> list[Row]:

@@ -99,9 +99,8 @@ def strata(
 def pool_small(groups: pl.DataFrame, column: str, *, events: int = 10) -> pl.DataFrame:
     """Put strata of fewer than so many escalations together as ``other``: for projects and types, which may be many.
 
-    Pool before summing up, so that rates and intervals are those of the pool:
-    ``replace(result, groups=pool_small(result.groups, "project_id")).summary_by("project_id")``. Strata in an order,
-    such as volumes, are better marked: :func:`mark_small`.
+    Pool before summing up, so that rates and intervals are those of the pool: ``result.summary_by("project_id",
+    pool=True)``. Strata in an order, such as volumes, are better marked: :func:`mark_small`.
 
     Args:
         groups: one row per group, with ``column`` and ``events``, such as ``result.groups``.
