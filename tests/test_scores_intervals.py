@@ -69,19 +69,19 @@ def test_design_effect_of_statistics_2_4():
     assert float(design_effect(twin[0], twin[1])) == pytest.approx(2.0, rel=1e-12)
 
 
-@pytest.mark.parametrize("level", [0.5, 0.9, 0.95, 0.999])
-def test_exact_intervals_are_those_of_scipy(level):
+@pytest.mark.parametrize("confidence", [0.5, 0.9, 0.95, 0.999])
+def test_exact_intervals_are_those_of_scipy(confidence):
     rng = np.random.default_rng(1)
     whole = rng.integers(1, 400, 80)
     part = rng.binomial(whole, rng.random(80))
     part[:3], part[3:6] = 0, whole[3:6]
     for name, function in (("exact", clopper_pearson), ("wilson", wilson)):
-        theirs = [stats.binomtest(int(x), int(n)).proportion_ci(level, name) for x, n in zip(part, whole)]
-        low, high = function(part, whole, level=level)
+        theirs = [stats.binomtest(int(x), int(n)).proportion_ci(confidence, name) for x, n in zip(part, whole)]
+        low, high = function(part, whole, confidence=confidence)
         assert low == pytest.approx([interval.low for interval in theirs], abs=1e-9)
         assert high == pytest.approx([interval.high for interval in theirs], abs=1e-9)
-    low, high = poisson_interval(part, 4.0, level=level)
-    tail = (1 - level) / 2
+    low, high = poisson_interval(part, 4.0, confidence=confidence)
+    tail = (1 - confidence) / 2
     assert low == pytest.approx([stats.chi2.ppf(tail, 2 * x) / 8 if x else 0.0 for x in part], abs=1e-9)
     assert high == pytest.approx([stats.chi2.ppf(1 - tail, 2 * x + 2) / 8 for x in part], abs=1e-9)
 
@@ -95,24 +95,24 @@ def test_nothing_to_divide_by_is_nan_and_shapes_are_kept():
         assert (high[~np.isnan(high)] > 0).all()
 
 
-@pytest.mark.parametrize("level", [0, 1, -1, 95])
-def test_a_level_is_a_share(level):
+@pytest.mark.parametrize("confidence", [0, 1, -1, 95])
+def test_a_confidence_is_a_share(confidence):
     tallies = random_tallies(np.random.default_rng(0))
     for call in (
-        lambda: poisson_interval(1, 1, level=level),
-        lambda: clopper_pearson(1, 2, level=level),
-        lambda: wilson(1, 2, level=level),
-        lambda: cluster_interval([1, 0], [2, 2], share=True, level=level),
-        lambda: ratio_intervals(tallies, HEADLINE, level=level),
+        lambda: poisson_interval(1, 1, confidence=confidence),
+        lambda: clopper_pearson(1, 2, confidence=confidence),
+        lambda: wilson(1, 2, confidence=confidence),
+        lambda: cluster_interval([1, 0], [2, 2], share=True, confidence=confidence),
+        lambda: ratio_intervals(tallies, HEADLINE, confidence=confidence),
     ):
-        with pytest.raises(SettingsError, match="level"):
+        with pytest.raises(SettingsError, match="confidence"):
             call()
 
 
 # ---- the cluster interval ---- #
 
 
-def slow_interval(top, bottom, *, share, counts, level):
+def slow_interval(top, bottom, *, share, counts, confidence):
     """The docstring of cluster_interval once more, in loops over plain numbers."""
     used = [(t, b) for t, b in zip(top, bottom) if b > 0]
     total, whole = sum(top), sum(bottom)
@@ -132,8 +132,8 @@ def slow_interval(top, bottom, *, share, counts, level):
     for t, b in used:
         variance += ((t - ratio * b) / (1 - b / whole)) ** 2
     variance *= (number - 1) / number / whole**2
-    z = statistics.NormalDist().inv_cdf((1 + level) / 2)
-    wider = (stats.t.ppf((1 + level) / 2, max(carriers - 1, 1)) / z) ** 2
+    z = statistics.NormalDist().inv_cdf((1 + confidence) / 2)
+    wider = (stats.t.ppf((1 + confidence) / 2, max(carriers - 1, 1)) / z) ** 2
     if share and ratio in (0, 1):
         size = kish(bottom)
     elif not total:
@@ -164,9 +164,9 @@ def test_cluster_interval_equals_the_slow_one(share, counts, seed):
     bottom = rng.poisson(rng.choice([0.3, 2, 30]), clusters) * rng.choice([0, 1, 1, 5], clusters)
     own = np.clip(rng.beta(0.5, 0.5, clusters) * rng.choice([0, 1, 3]), 0, 1)
     top = rng.binomial(bottom, own) if counts else bottom * own
-    level = float(rng.choice([0.8, 0.95]))
-    found = cluster_interval(top, bottom, share=share, counts=counts, level=level)
-    slow = slow_interval(top.tolist(), bottom.tolist(), share=share, counts=counts, level=level)
+    confidence = float(rng.choice([0.8, 0.95]))
+    found = cluster_interval(top, bottom, share=share, counts=counts, confidence=confidence)
+    slow = slow_interval(top.tolist(), bottom.tolist(), share=share, counts=counts, confidence=confidence)
     for name, fast, value in zip(found._fields, found, slow):
         if value is None:
             assert np.isnan(fast) or name == "carriers"

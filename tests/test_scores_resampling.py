@@ -109,9 +109,11 @@ def test_bootstrap_equals_resamples_made_one_by_one(seed, compared, method):
     tallies = random_tallies(rng, 25, projects=7)
     frames = [tallies, changed(rng, tallies).head(20)] if compared else [tallies]
     cluster = list(KEY) if seed % 2 else ["project_id"]
-    level = 0.95 if seed % 3 else 0.8
+    confidence = 0.95 if seed % 3 else 0.8
     other = frames[1] if compared else None
-    found = bootstrap(tallies, ALL, other=other, cluster=cluster, resamples=199, level=level, seed=seed, method=method)
+    found = bootstrap(
+        tallies, ALL, other=other, cluster=cluster, resamples=199, confidence=confidence, seed=seed, method=method
+    )
     clusters = tallies.select(cluster).n_unique()
     weights = np.concatenate(list(cluster_weights(clusters, resamples=199, seed=seed)))
     for ratio, row in zip(ALL, found.rows(named=True), strict=True):
@@ -123,10 +125,10 @@ def test_bootstrap_equals_resamples_made_one_by_one(seed, compared, method):
         if method == "t":
             with np.errstate(divide="ignore", invalid="ignore"):
                 far = (drawn[:, 0] - estimate) / drawn[:, 1]
-            upper, lower = np.quantile(far, [(1 + level) / 2, (1 - level) / 2], method="nearest")
+            upper, lower = np.quantile(far, [(1 + confidence) / 2, (1 - confidence) / 2], method="nearest")
             low, high = estimate - upper * error, estimate - lower * error
         else:
-            low, high = np.quantile(drawn[:, 0], [(1 - level) / 2, (1 + level) / 2])
+            low, high = np.quantile(drawn[:, 0], [(1 - confidence) / 2, (1 + confidence) / 2])
         highest = 1.0 if ratio.share else np.inf
         low, high = np.clip([low, high], -highest if compared else 0.0, highest)
         assert row["low"] == pytest.approx(low * ratio.scale, rel=1e-6, abs=1e-9)
@@ -274,8 +276,8 @@ def test_few_clusters_and_undefined_resamples_are_said():
 
 def test_mistakes_are_said():
     tallies = random_tallies(np.random.default_rng(1))
-    with pytest.raises(SettingsError, match="level"):
-        bootstrap(tallies, HEADLINE, level=95)
+    with pytest.raises(SettingsError, match="confidence"):
+        bootstrap(tallies, HEADLINE, confidence=95)
     with pytest.raises(SettingsError, match="at least one"):
         bootstrap(tallies, HEADLINE, resamples=0)
     with pytest.raises(SettingsError, match="team"):

@@ -215,13 +215,13 @@ def _scores(
         drawn = block_tallies(first, block), block_tallies(second, block)
     differences = bootstrap(
         drawn[0], ratios, other=drawn[1], cluster=cluster, block=None if block is None else "block",
-        resamples=resamples, level=confidence, seed=seed,
+        resamples=resamples, confidence=confidence, seed=seed,
     )  # fmt: skip
     if block is not None:
         # the macro means of blocks are not those of groups
         macro = [ratio for ratio in ratios if ratio.name.endswith("_macro")]
         by_group = bootstrap(
-            *tallies[:1], macro, other=tallies[1], cluster=cluster, resamples=resamples, level=confidence,
+            *tallies[:1], macro, other=tallies[1], cluster=cluster, resamples=resamples, confidence=confidence,
             seed=seed,
         )  # fmt: skip
         differences = pl.concat([differences.filter(~pl.col("name").is_in(by_group["name"].implode())), by_group])

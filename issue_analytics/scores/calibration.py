@@ -53,14 +53,14 @@ CROSSINGS_PER_SERIES_WEEK: Final = Ratio("crossings_per_series_week", EXCEEDANCE
 """The same as hours over the limit per week that one series is judged: 168 times as much."""
 
 
-def exceedance(days: pl.DataFrame, by: str | Sequence[str] = (), *, level: float = 0.95) -> pl.DataFrame:
+def exceedance(days: pl.DataFrame, by: str | Sequence[str] = (), *, confidence: float = 0.95) -> pl.DataFrame:
     """How often limits were exceeded, in each stratum, and how sure that is.
 
     Args:
         days: from :func:`~issue_analytics.scores.group_days`, with the columns of ``by`` joined to it where it has not
             got them: ``days.join(result.groups.select(*KEY, "volume"), on=KEY)``.
         by: columns whose values are told apart, such as ``["volume", "rule"]``; none: all together.
-        level: how often such intervals hold the truth.
+        confidence: how often such intervals hold the truth.
 
     Returns:
         One row per value of ``by``: ``groups`` (with hours under a limit), ``hours``, ``crossings``, ``exceedance``
@@ -72,7 +72,7 @@ def exceedance(days: pl.DataFrame, by: str | Sequence[str] = (), *, level: float
         Null where there are no hours.
 
     Raises:
-        SettingsError: no such column, or ``level`` is not between 0 and 1.
+        SettingsError: no such column, or ``confidence`` is not between 0 and 1.
 
     >>> days = pl.DataFrame({"project_id": 1, "group_id": [7, 8], "limit": [3, 3], "hours": [150, 100],
     ...     "crossings": [5, 0]})
@@ -82,14 +82,14 @@ def exceedance(days: pl.DataFrame, by: str | Sequence[str] = (), *, level: float
     (0.006525, 0.046054)
     """
     names = columns_of(days, by)
-    level = probability("level", level)
+    confidence = probability("confidence", confidence)
     groups = _by_group(days, names)
     held = pl.col("hours") > 0
     table = aggregated(groups, names, held.sum().cast(pl.Int64).alias("groups"), pl.col("hours", "crossings").sum())
     top, bottom = (_by_stratum(groups, names, table, column) for column in ("crossings", "hours"))
     crossings, hours = (table[name].to_numpy().astype(np.float64) for name in ("crossings", "hours"))
-    found = cluster_interval(top, bottom, share=True, level=level)
-    exact_low, exact_high = clopper_pearson(crossings, hours, level=level)
+    found = cluster_interval(top, bottom, share=True, confidence=confidence)
+    exact_low, exact_high = clopper_pearson(crossings, hours, confidence=confidence)
     share = Ratio("exceedance", pl.col("crossings"), pl.col("hours"))
     return table.with_columns(
         share.by_row(),

@@ -40,19 +40,19 @@ FEW_CARRIERS: Final = 10
 """Below so many carriers (:class:`ClusterInterval`) an interval says so: it was measured to be rather too wide."""
 
 
-def poisson_interval(count: ArrayLike, exposure: ArrayLike, *, level: float = 0.95) -> tuple[Floats, Floats]:
+def poisson_interval(count: ArrayLike, exposure: ArrayLike, *, confidence: float = 0.95) -> tuple[Floats, Floats]:
     """Exact interval of the rate at which independent things happen: low, high, per unit of exposure.
 
-    ``[chi2(a/2; 2n) / 2, chi2(1 - a/2; 2n + 2) / 2] / exposure`` with ``a = 1 - level``; Garwood 1936. 0 things give a
-    low end of 0; no exposure gives nan. Things that come in clusters are less sure than this: :func:`cluster_interval`.
+    ``[chi2(a/2; 2n) / 2, chi2(1 - a/2; 2n + 2) / 2] / exposure`` with ``a = 1 - confidence``; Garwood 1936. 0 things
+    give a low end of 0; no exposure gives nan. Things that come in clusters are less sure than this: :func:`cluster_interval`.
 
     Args:
         count: things that happened.
         exposure: how long was watched, in any unit; divide hours by 168 for a rate per series-week.
-        level: how often such intervals hold the truth, at least.
+        confidence: how often such intervals hold the truth, at least.
 
     Raises:
-        SettingsError: ``level`` is not between 0 and 1.
+        SettingsError: ``confidence`` is not between 0 and 1.
 
     >>> low, high = poisson_interval(3, 16 / 168)
     >>> round(float(low), 4), round(float(high), 4)
@@ -60,14 +60,14 @@ def poisson_interval(count: ArrayLike, exposure: ArrayLike, *, level: float = 0.
     """
     from scipy.special import gammaincinv
 
-    tail = _tail(level)
+    tail = _tail(confidence)
     count, exposure = _floats(count, exposure)
     known = np.where(exposure > 0, exposure, np.nan)
     low = np.where(count > 0, gammaincinv(np.where(count > 0, count, 1.0), tail), 0.0)
     return low / known, gammaincinv(count + 1, 1 - tail) / known
 
 
-def clopper_pearson(part: ArrayLike, whole: ArrayLike, *, level: float = 0.95) -> tuple[Floats, Floats]:
+def clopper_pearson(part: ArrayLike, whole: ArrayLike, *, confidence: float = 0.95) -> tuple[Floats, Floats]:
     """Exact interval of the share of independent things: low, high; nan where ``whole`` is 0.
 
     Quantiles of ``Beta(x, n - x + 1)`` and ``Beta(x + 1, n - x)``; Clopper and Pearson 1934. Need not be whole numbers,
@@ -76,10 +76,10 @@ def clopper_pearson(part: ArrayLike, whole: ArrayLike, *, level: float = 0.95) -
     Args:
         part: how many had it.
         whole: of how many.
-        level: how often such intervals hold the truth, at least.
+        confidence: how often such intervals hold the truth, at least.
 
     Raises:
-        SettingsError: ``level`` is not between 0 and 1.
+        SettingsError: ``confidence`` is not between 0 and 1.
 
     >>> low, high = clopper_pearson(5, 250)
     >>> round(float(low), 6), round(float(high), 6)
@@ -87,7 +87,7 @@ def clopper_pearson(part: ArrayLike, whole: ArrayLike, *, level: float = 0.95) -
     """
     from scipy.special import betaincinv
 
-    tail = _tail(level)
+    tail = _tail(confidence)
     part, whole = _floats(part, whole)
     rest = whole - part
     some, more = part > 0, rest > 0
@@ -97,7 +97,7 @@ def clopper_pearson(part: ArrayLike, whole: ArrayLike, *, level: float = 0.95) -
     return low + known, high + known
 
 
-def wilson(part: ArrayLike, whole: ArrayLike, *, level: float = 0.95) -> tuple[Floats, Floats]:
+def wilson(part: ArrayLike, whole: ArrayLike, *, confidence: float = 0.95) -> tuple[Floats, Floats]:
     """Score interval of the share of independent things: low, high; nan where ``whole`` is 0.
 
     The shares that a two-sided z-test does not reject; Wilson 1927. It holds the truth about as often as it says, where
@@ -106,17 +106,17 @@ def wilson(part: ArrayLike, whole: ArrayLike, *, level: float = 0.95) -> tuple[F
     Args:
         part: how many had it.
         whole: of how many.
-        level: how often such intervals hold the truth, about.
+        confidence: how often such intervals hold the truth, about.
 
     Raises:
-        SettingsError: ``level`` is not between 0 and 1.
+        SettingsError: ``confidence`` is not between 0 and 1.
 
     >>> low, high = wilson(5, 250)
     >>> round(float(low), 6), round(float(high), 6)
     (0.008572, 0.045956)
     """
     part, whole = _floats(part, whole)
-    z = _normal(1 - _tail(level))
+    z = _normal(1 - _tail(confidence))
     known = np.where(whole > 0, whole, np.nan)
     return _share_score(part / known, known, z)
 
@@ -181,7 +181,7 @@ class ClusterInterval(NamedTuple):
 
 
 def cluster_interval(
-    top: ArrayLike, bottom: ArrayLike, *, share: bool, counts: bool = True, level: float = 0.95
+    top: ArrayLike, bottom: ArrayLike, *, share: bool, counts: bool = True, confidence: float = 0.95
 ) -> ClusterInterval:
     """Interval of a ratio of sums over clusters, by formula: score interval at the effective size.
 
@@ -205,10 +205,10 @@ def cluster_interval(
         bottom: of each cluster.
         share: whether ``top`` is a part of ``bottom``.
         counts: whether ``top`` counts things; if not (a mean of the clusters' own ratios), ``d`` may be below 1.
-        level: how often such intervals hold the truth.
+        confidence: how often such intervals hold the truth.
 
     Raises:
-        SettingsError: ``level`` is not between 0 and 1, or a share has a top above its bottom.
+        SettingsError: ``confidence`` is not between 0 and 1, or a share has a top above its bottom.
 
     >>> found = cluster_interval([3, 0, 4, 1], [4, 3, 4, 5], share=True)
     >>> [round(float(value), 3) for value in (found.estimate, found.low, found.high, found.carriers)]
@@ -216,7 +216,7 @@ def cluster_interval(
     """
     from scipy.special import stdtrit
 
-    tail = _tail(level)
+    tail = _tail(confidence)
     top, bottom = _floats(top, bottom)
     if share and (top > bottom * (1 + 1e-9)).any():
         raise SettingsError("a share whose top is above its bottom: is it a rate (share=False)?")
@@ -240,7 +240,7 @@ def cluster_interval(
 
 
 def ratio_intervals(
-    tallies: pl.DataFrame, ratios: Sequence[Ratio], *, cluster: Sequence[str] = KEY, level: float = 0.95
+    tallies: pl.DataFrame, ratios: Sequence[Ratio], *, cluster: Sequence[str] = KEY, confidence: float = 0.95
 ) -> pl.DataFrame:
     """One row per ratio: name, estimate, low, high, clusters, note; by the formula of :func:`cluster_interval`.
 
@@ -255,11 +255,11 @@ def ratio_intervals(
         ratios: scores, micro or macro.
         cluster: what falls together: ``("project_id", "group_id")``, or ``("project_id",)`` which allows for groups of
             a project that resemble each other.
-        level: how often such intervals hold the truth.
+        confidence: how often such intervals hold the truth.
 
     Raises:
-        SettingsError: ``level`` is not between 0 and 1, a column is missing, a name occurs twice, or a share has a top
-            above its bottom.
+        SettingsError: ``confidence`` is not between 0 and 1, a column is missing, a name occurs twice, or a share has a
+            top above its bottom.
 
     >>> from issue_analytics.scores.ratios import RECALL
     >>> tallies = pl.DataFrame({"group_id": range(40), "events": [2, 5] * 20, "events_caught": [2, 3, 0, 4] * 10})
@@ -270,7 +270,7 @@ def ratio_intervals(
     rows = []
     for at, ratio in enumerate(ratios):
         top, bottom = sums.top[0, :, at], sums.bottom[0, :, at]
-        found = cluster_interval(top, bottom, share=ratio.share, counts=ratio.counts, level=level)
+        found = cluster_interval(top, bottom, share=ratio.share, counts=ratio.counts, confidence=confidence)
         ends = [float(value) * ratio.scale for value in (found.estimate, found.low, found.high)]
         note = _note(found, share=ratio.share, counts=ratio.counts)
         rows.append((ratio.name, *ends, int(found.clusters), note))
@@ -326,10 +326,12 @@ def _rate_score(rate: Floats, exposure: Floats, z: float) -> tuple[Floats, Float
     return np.where(rate <= 0, exposure * 0, np.maximum(middle - half, 0)), middle + half
 
 
-def _tail(level: float) -> float:
-    if not 0 < level < 1:
-        raise SettingsError(f"level is {level}: the share of intervals that hold the truth lies between 0 and 1.")
-    return (1 - level) / 2
+def _tail(confidence: float) -> float:
+    if not 0 < confidence < 1:
+        raise SettingsError(
+            f"confidence is {confidence}: the share of intervals that hold the truth lies between 0 and 1."
+        )
+    return (1 - confidence) / 2
 
 
 def _normal(quantile: float) -> float:

@@ -70,7 +70,7 @@ def bootstrap(
     cluster: Sequence[str] = KEY,
     block: str | None = None,
     resamples: int = 2000,
-    level: float = 0.95,
+    confidence: float = 0.95,
     seed: int = 0,
     method: Literal["t", "percentile"] | None = None,
 ) -> pl.DataFrame:
@@ -101,12 +101,12 @@ def bootstrap(
         cluster: columns that tell clusters apart.
         block: a column that tells blocks of time apart, or None.
         resamples: how many to draw.
-        level: how often such intervals hold the truth.
+        confidence: how often such intervals hold the truth.
         seed: the same seed gives the same answer, whatever the order of rows.
         method: ``"t"`` unless there are blocks.
 
     Raises:
-        SettingsError: ``level`` is not between 0 and 1, a column is missing, a name occurs twice, there are no
+        SettingsError: ``confidence`` is not between 0 and 1, a column is missing, a name occurs twice, there are no
             resamples, or ``method="t"`` with blocks.
 
     >>> from issue_analytics.scores.ratios import RECALL
@@ -114,8 +114,10 @@ def bootstrap(
     >>> bootstrap(tallies, [RECALL], cluster=["group_id"]).with_columns(pl.col(pl.Float64).round(2)).rows()
     [('recall', 0.64, 0.56, 0.71, 40, 2000, None)]
     """
-    if not 0 < level < 1:
-        raise SettingsError(f"level is {level}: the share of intervals that hold the truth lies between 0 and 1.")
+    if not 0 < confidence < 1:
+        raise SettingsError(
+            f"confidence is {confidence}: the share of intervals that hold the truth lies between 0 and 1."
+        )
     if resamples < 1:
         raise SettingsError(f"{resamples} resamples: there must be at least one.")
     if block is not None and method == "t":
@@ -141,7 +143,7 @@ def bootstrap(
         highest = 1.0 if ratio.share else np.inf
         bounds = (0.0 if other is None else -highest, highest)
         low, high, defined = _interval(
-            estimate, error if studentise else None, drawn[:, column], errors[:, column], bounds, level
+            estimate, error if studentise else None, drawn[:, column], errors[:, column], bounds, confidence
         )
         note = _note(clusters[column], estimate, low, few)
         ends = [ratio.scale * end for end in (estimate, low, high)]
@@ -226,12 +228,12 @@ def _interval(
     drawn: Floats,
     errors: Floats,
     bounds: tuple[float, float],
-    level: float,
+    confidence: float,
 ) -> tuple[float, float, int]:
     """Low, high, and of how many resamples; nan where they do not tell. Studentised if there is an error."""
     defined = ~np.isnan(drawn)
     drawn, errors = drawn[defined], errors[defined]
-    tails = [(1 + level) / 2, (1 - level) / 2]
+    tails = [(1 + confidence) / 2, (1 - confidence) / 2]
     number = int(defined.sum())
     if not number or np.isnan(estimate):
         return np.nan, np.nan, number
