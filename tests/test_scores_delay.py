@@ -17,12 +17,14 @@ from issue_analytics.frames import empty
 from issue_analytics.scores.delay import (
     caught_within,
     delay_curve,
+    delay_intervals,
     delay_times,
     median_delay,
     median_delay_hours,
     reset_times,
     time_to_detect,
 )
+from issue_analytics.scores.resampling import cluster_weights
 from issue_analytics.scores.survival import (
     median_time,
     resampled_times,
@@ -399,3 +401,67 @@ def test_the_loops_saw_resets_of_every_kind():
         ):
             seen.add("unknown" if hours is None else "at once" if hours == 0 else "later" if happened else "censored")
     assert {"unknown", "at once", "later"} <= seen
+
+
+# Intervals by cluster -------------------------------------------------------------------------------------------------
+
+
+def clustered_matches(rng, groups, each):
+    """Escalations of groups that are slow or fast as a whole; a fifth of them is missed."""
+    start = MONDAY
+    rows = []
+    for group in range(groups):
+        pace = float(rng.choice([0.5, 15]))
+        for nth in range(each):
+            delay = None if rng.random() < 0.2 else float(rng.exponential(pace)) + 0.1
+            at = start + 100 * nth * HOUR
+            rows.append((group % 3, group, at, delay, at + 5 * HOUR, at + 6 * HOUR, False))
+    columns = ["project_id", "group_id", "escalated_at", "delay_hours", "ended_at", "watched_until", "cut_off"]
+    return pl.DataFrame(rows, schema=columns, orient="row")
+
+
+@pytest.mark.parametrize("cluster", [("project_id", "group_id"), ("project_id",)])
+def test_delay_intervals_equal_a_loop_over_draws(cluster):
+    matches = clustered_matches(np.random.default_rng(3), 12, 4)
+    found = delay_intervals(matches, cluster=cluster, hours=(1, 6), resamples=60, seed=5)
+    keys = list(matches.select(cluster).unique().sort(cluster).iter_slices(1))
+    drawn = {name: [] for name in found["name"]}
+    for weights in cluster_weights(len(keys), resamples=60, seed=5):
+        for row in weights:
+            parts = [
+                matches.join(key, on=cluster, how="semi") for key, times in zip(keys, row) for _ in range(int(times))
+            ]
+            again = pl.concat(parts)
+            median = median_delay(again)["median_delay_hours"].item()
+            drawn["median_delay_hours"].append(np.inf if median is None else median)
+            drawn["mean_delay_hours"].append(time_to_detect(again)["mean_delay_hours"].item())
+            for hours, share in caught_within(again, (1, 6)).select("within_hours", "share").rows():
+                drawn[f"caught_within_{hours:g}h"].append(share)
+    for name, low, high, clusters in found.drop("estimate", "note").iter_rows():
+        ends = np.quantile(drawn[name], [0.025, 0.975], method="nearest")
+        assert [low, high] == pytest.approx([end if np.isfinite(end) else None for end in ends.tolist()])
+        assert clusters == len(keys)
+    assert found["estimate"][1] == pytest.approx(time_to_detect(matches)["mean_delay_hours"].item())
+
+
+def test_delays_of_groups_that_are_alike_within_are_less_sure_than_greenwood_says():
+    matches = clustered_matches(np.random.default_rng(1), 60, 10)
+    by_group = delay_intervals(matches).filter(name="mean_delay_hours").row(0, named=True)
+    alone = time_to_detect(matches).row(0, named=True)
+    width = by_group["high"] - by_group["low"]
+    assert width > 1.3 * (alone["mean_delay_hours_high"] - alone["mean_delay_hours_low"])
+
+
+def test_delay_intervals_of_nothing_one_cluster_and_no_variation():
+    matches = clustered_matches(np.random.default_rng(1), 40, 1)
+    assert set(delay_intervals(matches.clear())["note"]) == {"nothing to judge"}
+    one = delay_intervals(matches.filter(group_id=3))
+    assert set(one["note"]) == {"one cluster"}
+    assert one["low"].null_count() == one.height
+    same = delay_intervals(matches.with_columns(delay_hours=2.0))
+    assert set(same["note"]) == {"no variation"}
+    assert same["estimate"].to_list() == [2.0, 2.0, 0.0, 1.0, 1.0, 1.0]
+    missed = delay_intervals(matches.with_columns(delay_hours=pl.lit(None, dtype=pl.Float64)))
+    assert missed["estimate"].to_list() == [None, 24.0, 0.0, 0.0, 0.0, 0.0]
+    with pytest.raises(SettingsError, match="confidence"):
+        delay_intervals(matches, confidence=95)

@@ -28,6 +28,7 @@ from issue_analytics.scores.days import group_days
 from issue_analytics.scores.delay import (
     caught_within,
     delay_curve,
+    delay_intervals,
     delay_times,
     median_delay,
     median_delay_hours,
@@ -157,6 +158,7 @@ __all__ = [
     "conditional_coverage",
     "days_over",
     "delay_curve",
+    "delay_intervals",
     "delay_times",
     "design_effect",
     "exceedance",

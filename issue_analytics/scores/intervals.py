@@ -44,7 +44,8 @@ def poisson_interval(count: ArrayLike, exposure: ArrayLike, *, confidence: float
     """Exact interval of the rate at which independent things happen: low, high, per unit of exposure.
 
     ``[chi2(a/2; 2n) / 2, chi2(1 - a/2; 2n + 2) / 2] / exposure`` with ``a = 1 - confidence``; Garwood 1936. 0 things
-    give a low end of 0; no exposure gives nan. Things that come in clusters are less sure than this: :func:`cluster_interval`.
+    give a low end of 0; no exposure gives nan. Things that come in clusters are less sure than this:
+    :func:`cluster_interval`.
 
     Args:
         count: things that happened.
