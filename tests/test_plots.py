@@ -18,7 +18,7 @@ from issue_analytics.detection import detect
 from issue_analytics.errors import FrameError, SettingsError
 from issue_analytics.forecast import forecast, forecast_schedule
 from issue_analytics.frames import RULES, empty
-from issue_analytics.reporting import plot_limits, plot_summary
+from issue_analytics.reporting import plot_coverage, plot_limits, plot_summary
 from issue_analytics.reporting.palette import GREEN
 from issue_analytics.reporting.text import clean, number, percent, share
 
@@ -475,6 +475,20 @@ def test_summary_points_are_the_scores_and_what_is_undefined_is_not_drawn():
     assert "not drawn" in drawn[1][2]
 
 
+def test_summary_points_have_their_intervals():
+    counts = [
+        steady(spikes=[(250, 90 if group % 2 else 5)]).with_columns(group_id=pl.lit(group)) for group in range(40)
+    ]
+    event = escalations_of((MONDAY + 250 * HOUR, MONDAY + 252 * HOUR))
+    labels = pl.concat(event.with_columns(group_id=pl.lit(group)) for group in range(40)).cast({"group_id": pl.Int64})
+    result = backtest(pl.concat(counts).cast({"group_id": pl.Int64}), labels)
+    score = result.summary().row(0, named=True)
+    across, up = (bar.get_segments()[0] for bar in plot_summary(result, ax=axes()).collections)
+    assert across[:, 0].tolist() == [score[f"false_alarms_per_series_week_{end}"] for end in ("low", "high")]
+    assert (score["recall"], score["false_alarms"]) == (0.5, 0)
+    assert up[:, 1].tolist() == pytest.approx([100 * score["recall_low"], 100 * score["recall_high"]])
+
+
 def test_matplotlib_is_loaded_by_the_first_plot_only():
     code = (
         "import sys, issue_analytics.reporting as r; "
@@ -513,3 +527,14 @@ def test_clean_text_is_one_line_of_printable_characters(name, length):
 )
 def test_numbers_are_honest_at_the_edges(written, expected):
     assert written == expected
+
+
+@pytest.mark.parametrize("days", [0.2, 3, 30, 100, 400, 1557, 4000])
+def test_coverage_of_any_length_has_a_few_ticks(days):
+    """matplotlib warns where it finds none for a span; a warning is an error here."""
+    hours = [MONDAY, MONDAY + int(24 * days) * HOUR]
+    counts = pl.DataFrame({"project_id": [1, 1], "group_id": [1, 1], "hour": hours, "count": [1, 3]})
+    figure = Figure(figsize=(7.2, 2.2))
+    ax = plot_coverage(counts, ax=figure.subplots())
+    figure.canvas.draw()
+    assert 3 <= len(ax.get_xticks()) <= 9

@@ -166,8 +166,8 @@ def show_comparison(found: "Comparison") -> None:
         "the number of rows; issues alike: mean of the issues' own scores"
     )
     for note in noted:
-        names = found.scores.filter(note=note)["score"].to_list()
-        fold(f"note, {', '.join(_SCORES[name.removesuffix('_macro')] for name in dict.fromkeys(names))}: {note}")
+        of = [_SCORES[name.removesuffix("_macro")] for name in found.scores.filter(note=note)["score"]]
+        fold(f"note, {', '.join(dict.fromkeys(of))}: {note}")
     counts = {row["change"]: row for row in found.changes().to_dicts()}
     if found.mcnemar is not None:
         told = ", ".join(f"{counts[change]['events']:,} {change}" for change in ("gained", "lost", "both", "neither"))
@@ -195,7 +195,7 @@ _SCORES: Final = {
 def _list_events(events: "pl.DataFrame", change: str) -> None:
     if events.is_empty():
         return
-    say(f"\n{change}:")
+    say(f"\nevents {change}:")
     shown = events.sort("peak", descending=True).head(_LISTED)
     table(
         [

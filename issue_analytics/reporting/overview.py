@@ -1,6 +1,5 @@
 """Pictures of the whole: what the data cover, settings against each other, the branches that made their limits."""
 
-import math
 from collections.abc import Iterable, Sequence
 from datetime import UTC
 from typing import TYPE_CHECKING, Any, Final
@@ -84,7 +83,7 @@ def plot_coverage(counts: pl.DataFrame | pl.LazyFrame, *, ax: "Axes | None" = No
     ax.set_yscale("symlog", linthresh=1)
     ax.set_ylim(bottom=0)
     ax.yaxis.set_major_formatter("{x:,.0f}")
-    locator = AutoDateLocator(tz=UTC, maxticks=8)  # type: ignore[no-untyped-call] # matplotlib's dates are untyped
+    locator = AutoDateLocator(tz=UTC, minticks=3, maxticks=8)  # type: ignore[no-untyped-call] # matplotlib's dates are untyped
     ax.xaxis.set_major_locator(locator)
     formatter = ConciseDateFormatter(locator, tz=UTC)  # type: ignore[no-untyped-call] # matplotlib's dates are untyped
     ax.xaxis.set_major_formatter(formatter)
@@ -141,14 +140,14 @@ def plot_summary(results: Any, *, ax: "Axes | None" = None) -> "Axes":
             continue
         points.append((rate, 100 * recall, str(nth + 1) if len(every) > 1 else name))
         ax.plot([rate], [100 * recall], label=label, zorder=3, **style)
-        ends = [
-            row[f"{score}_{end}"] for score in ("false_alarms_per_series_week", "recall") for end in ("low", "high")
-        ]
-        low, high, least, most = [math.nan if end is None else end for end in ends]
-        bars = {"color": style["color"], "lw": 1.2, "zorder": 2, "clip_on": False}
-        ax.plot([low, high], [100 * recall] * 2, **bars)
-        ax.plot([rate] * 2, [100 * least, 100 * most], **bars)
-        farthest = max(farthest, rate, 0 if math.isnan(high) else high)
+        low, high = (row[f"false_alarms_per_series_week_{end}"] for end in ("low", "high"))
+        bars: dict[str, Any] = {"color": style["color"], "lw": 1.2, "zorder": 2}
+        if low is not None and high is not None:
+            ax.hlines(100 * recall, low, high, **bars)
+        if row["recall_low"] is not None:
+            ax.vlines(rate, 100 * row["recall_low"], 100 * row["recall_high"], **bars)
+        # an interval that reaches far beyond the points must not press them to the edge: it leaves the picture
+        farthest = max(farthest, rate, min(high or 0, 3 * rate or 1))
     for rate, recall, name in _together(points, farthest):
         # on the left half to the right of the point, else to the left: names stay inside
         left = rate <= 0.7 * farthest or not farthest
