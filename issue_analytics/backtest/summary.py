@@ -110,7 +110,7 @@ def _ratios(groups: pl.DataFrame, cluster: Sequence[str]) -> pl.DataFrame:
     for name, estimate, low, high, _, note in ratio_intervals(groups, ratios, cluster=cluster).iter_rows():
         row |= dict(zip((f"{name}{end}" for end in _ENDS), (estimate, low, high), strict=True))
         if note and not name.endswith("_macro"):
-            notes.append(f"{name}: {note}")
+            notes.append(f"{name.replace('_', ' ')}: {note}")
     return pl.DataFrame([row], dict.fromkeys(_RATIOS, pl.Float64)).with_columns(
         note=pl.lit(". ".join(notes) or None, dtype=pl.String)
     )

@@ -190,8 +190,8 @@ def cluster_interval(
     ``h`` a cluster's part of all bottoms: one large cluster pulls the ratio towards itself and hides its own error. The
     design effect ``d`` is ``v`` over the variance of independent things (``p (1 - p) / n`` of a share, ``rate /
     exposure``), never below 1. What is above 1 was measured on few clusters, and is made larger by ``(t / z)^2`` with
-    Student's t at ``carriers - 1`` degrees of freedom. At the size ``n / d`` stands Wilson's interval of a share, and
-    of a rate the score interval of a Poisson rate.
+    Student's t at ``carriers - 1`` degrees of freedom, 2 at least. At the size ``n / d`` stands Wilson's interval of a
+    share, and of a rate the score interval of a Poisson rate.
 
     The effective size is Kish's (1965) and its use in binomial intervals Korn and Graubard's (1998); the jackknife in
     place of the plain sum of squares is Bell and McCaffrey's (2002) way out for few and unequal clusters. Which to
@@ -213,7 +213,7 @@ def cluster_interval(
 
     >>> found = cluster_interval([3, 0, 4, 1], [4, 3, 4, 5], share=True)
     >>> [round(float(value), 3) for value in (found.estimate, found.low, found.high, found.carriers)]
-    [0.5, 0.039, 0.961, 2.462]
+    [0.5, 0.071, 0.929, 2.462]
     """
     from scipy.special import stdtrit
 
@@ -229,7 +229,7 @@ def cluster_interval(
         sides = (bottom, top, bottom - top) if share else (bottom, top)
         carriers = np.minimum.reduce([_effective(side) for side in sides])
         z = _normal(1 - tail)
-        wider = (stdtrit(np.maximum(carriers - 1, 1), 1 - tail) / z) ** 2
+        wider = (stdtrit(np.maximum(carriers - 1, 2), 1 - tail) / z) ** 2
         effect = variance / (ratio * (1 - ratio) if share else ratio) * whole
         effect = 1 + (np.maximum(effect, 1) - 1) * wider if counts else effect * wider
         none = (total <= 0) | (total >= whole) if share else total <= 0
@@ -247,9 +247,10 @@ def ratio_intervals(
 
     Cheap and the same every time, so every summary has it. ``clusters`` have something in their bottom. ``note`` says
     what to be careful of, else it is null: ``nothing to judge`` (all null), ``one cluster`` (no interval), ``no
-    variation`` (no interval), ``too few clusters`` (below 30), ``few carriers`` (what is counted, or what is missing
-    from a share, sits in fewer than some 10 clusters: the interval is rather too wide), ``none`` or ``all`` (of a share
-    nothing or everything; each cluster counts as one thing) and ``none counted`` (of a rate; as if independent).
+    variation`` (no interval), ``too few clusters`` (below 30), ``mostly in few clusters`` (what is counted, or what is
+    missing from a share, sits in fewer than some 10 of them: the interval is rather too wide), ``none`` or ``all`` (of
+    a share nothing or everything; each cluster counts as one thing) and ``none counted`` (of a rate; as if
+    independent).
 
     Args:
         tallies: rows no coarser than ``cluster``.
@@ -293,7 +294,7 @@ def _note(found: ClusterInterval, *, share: bool, counts: bool) -> str | None:
     if nothing or everything:
         notes.append("all" if everything else "none" if share else "none counted")
     elif counts and found.carriers < FEW_CARRIERS:
-        notes.append("few carriers")
+        notes.append("mostly in few clusters")
     return "; ".join(notes) or None
 
 
