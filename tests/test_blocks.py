@@ -65,10 +65,19 @@ def test_quiet_hours_of_a_block_equal_a_loop(seed):
     assert {row[:3]: row[3] for row in got.iter_rows()} == expected
 
 
+def test_without_labels_alerts_have_no_verdicts_but_are_counted():
+    counts = random_counts(np.random.default_rng(3), groups=8)
+    result = backtest(counts, thresholds=SENSITIVE)
+    blocks = block_tallies(result)
+    assert blocks.select("duplicates", "unjudged", "false_alarms").null_count().row(0) == (blocks.height,) * 3
+    told = ["exposed_hours", "quiet_hours", "alerts", "events", "events_caught"]
+    summed = blocks.group_by(KEY).agg(pl.col(told).sum()).sort(KEY)
+    assert_frame_equal(summed, result.groups.select(*KEY, *told))
+    assert summed["alerts"].sum() > 5
+
+
 def test_what_cannot_be_tallied_is_refused():
     counts = random_counts(np.random.default_rng(1))
-    with pytest.raises(SettingsError, match="labels"):
-        block_tallies(backtest(counts))
     result = backtest(counts, random_escalations(np.random.default_rng(1), counts))
     with pytest.raises(SettingsError, match="no duration"):
         block_tallies(result, "a week")

@@ -25,19 +25,17 @@ def block_tallies(result: BacktestResult, every: str = "1w") -> pl.DataFrame:
     some ten of them their resampling tells little.
 
     Args:
-        result: with labels.
+        result: of a backtest.
         every: length of a block, as polars truncates times: ``"1w"`` begins on Mondays.
 
     Returns:
         One row per judged group and block in which it was exposed: ``project_id``, ``group_id``, ``block`` (its start),
-        ``exposed_hours``, ``quiet_hours``, ``alerts``, ``duplicates``, ``unjudged``, ``false_alarms``, ``events``,
-        ``events_caught``.
+        ``exposed_hours``, ``quiet_hours``, ``alerts``, ``duplicates``, ``unjudged``, ``false_alarms`` (these three null
+        if the result is not ``labelled``), ``events``, ``events_caught``.
 
     Raises:
-        SettingsError: ``every`` is no duration, or the result has no labels.
+        SettingsError: ``every`` is no duration.
     """
-    if not result.labelled:
-        raise SettingsError("block_tallies: this result has no labels, so its alerts have no verdicts to tally.")
     if not duration("every", every):
         raise SettingsError(f"every: {every!r} is no length of a block.")
     pieces = _cut(result.exposure, every)
@@ -64,12 +62,16 @@ def block_tallies(result: BacktestResult, every: str = "1w") -> pl.DataFrame:
     tallies = exposed
     for part in (busy_hours, alerts, events):
         tallies = tallies.join(part, on=[*KEY, "block"], how="left")
-    return (
+    tallies = (
         tallies.with_columns(pl.col("busy_hours", *_TALLIED).fill_null(0))
         .with_columns(quiet_hours=pl.col("exposed_hours") - pl.col("busy_hours"))
         .select(*KEY, "block", "exposed_hours", "quiet_hours", *_TALLIED)
         .sort(*KEY, "block")
     )
+    if result.labelled:
+        return tallies
+    unknown = ("duplicates", "unjudged", "false_alarms")
+    return tallies.with_columns(pl.lit(None, pl.Int64).alias(name) for name in unknown)
 
 
 def _cut(exposure: pl.DataFrame, every: str) -> pl.DataFrame:

@@ -12,8 +12,8 @@ from issue_analytics.backtest.blocks import block_tallies
 from issue_analytics.backtest.folder import write_folder
 from issue_analytics.backtest.result import BacktestResult
 from issue_analytics.backtest.summary import Cluster, cluster_columns
-from issue_analytics.errors import SettingsError
-from issue_analytics.frames import KEY
+from issue_analytics.errors import FrameError, SettingsError
+from issue_analytics.frames import KEY, whole_numbers
 from issue_analytics.scores import (
     ALERTS_PER_SERIES_WEEK,
     HEADLINE,
@@ -47,7 +47,8 @@ class Comparison:
         second: of the second.
         scores: one row per score: ``score``, ``first``, ``second``, ``difference`` (second less first), ``low`` and
             ``high`` (of the difference: both results computed from the same draws of clusters), ``p`` (swap test by
-            cluster), ``p_holm`` (adjusted for all rows), ``clusters``, ``note``. ``_macro`` rows weigh groups alike.
+            cluster; of the delay, of the hours without an alert while watched, 24 at most), ``p_holm`` (adjusted for
+            all rows), ``clusters``, ``note``. ``_macro`` rows weigh groups alike.
         events: one row per escalation judged in either: its key, ``ended_at``, ``provenance``, ``title``, ``change``
             (``gained``: caught by the second only; ``lost``: by the first only; ``both``; ``neither``; ``judged in
             first only``, ``judged in second only``), ``peak``, and ``limit``, ``caught_hour``, ``delay_hours`` of each.
@@ -141,6 +142,7 @@ def compare(
     Raises:
         SettingsError: the two were not judged on the same counts and labels by the same rule, or an argument makes no
             sense.
+        FrameError: ``titles`` lacks a column.
 
     >>> from datetime import UTC, datetime, timedelta
     >>> from issue_analytics.backtest.judge import backtest
@@ -154,10 +156,11 @@ def compare(
     Comparison(standard -> tighter: events 1 gained, 0 lost, 0 both, 0 neither)
     """
     columns = cluster_columns(cluster)
+    if seed < 0:
+        raise SettingsError(f"seed: {seed} is below 0.")
     _same(first, second)
-    events, alerts = _events(first, second), _alerts(first, second)
-    names = None if titles is None else titles.lazy().select(*KEY, "title").collect()
-    events, alerts = (_titled(frame, names) for frame in (events, alerts))
+    names = None if titles is None else _names(titles)
+    events, alerts = (_titled(frame, names) for frame in (_events(first, second), _alerts(first, second)))
     judged = events.filter(pl.col("change").is_in(_CHANGES[:4]))["change"]
     lost, gained = int((judged == "lost").sum()), int((judged == "gained").sum())
     labelled = first.labelled
@@ -186,14 +189,31 @@ def _same(first: BacktestResult, second: BacktestResult) -> None:
         if ours != theirs:
             raise SettingsError(f"compare: {name} differs ({ours}; {theirs}): a difference would come from that too.")
     for name in ("counts", "escalations", "left_out"):
-        if not getattr(first, name).equals(getattr(second, name)):
+        if not _same_rows(getattr(first, name), getattr(second, name)):
             raise SettingsError(f"compare: the two were judged on different {name}; backtest both on the same data.")
+
+
+def _same_rows(ours: pl.DataFrame, theirs: pl.DataFrame) -> bool:
+    """Whether two frames hold the same rows, in any order."""
+    if ours.equals(theirs):
+        return True
+    key = [name for name in (*KEY, "hour", "escalated_at") if name in ours.columns]
+    return ours.schema == theirs.schema and ours.height == theirs.height and ours.sort(key).equals(theirs.sort(key))
+
+
+def _names(titles: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
+    """One title for each group that has one."""
+    whole_numbers("titles", titles)
+    if "title" not in (found := titles.collect_schema()):
+        raise FrameError(f"titles: no column title. Found: {', '.join(found)}.")
+    names = titles.lazy().select(pl.col(KEY).cast(pl.Int64), pl.col("title").cast(pl.String))
+    return names.unique(KEY, keep="first", maintain_order=True).collect()
 
 
 def _titled(frame: pl.DataFrame, titles: pl.DataFrame | None) -> pl.DataFrame:
     if titles is None:
         return frame.with_columns(title=pl.lit(None, dtype=pl.String))
-    return frame.join(titles.unique(KEY, keep="first", maintain_order=True), on=KEY, how="left", maintain_order="left")
+    return frame.join(titles, on=KEY, how="left", maintain_order="left")
 
 
 def _scores(
@@ -217,9 +237,9 @@ def _scores(
         drawn[0], ratios, other=drawn[1], cluster=cluster, block=None if block is None else "block",
         resamples=resamples, confidence=confidence, seed=seed,
     )  # fmt: skip
-    if block is not None:
+    macro = [ratio for ratio in ratios if ratio.name.endswith("_macro")]
+    if block is not None and macro:
         # the macro means of blocks are not those of groups
-        macro = [ratio for ratio in ratios if ratio.name.endswith("_macro")]
         by_group = bootstrap(
             *tallies[:1], macro, other=tallies[1], cluster=cluster, resamples=resamples, confidence=confidence,
             seed=seed,
@@ -279,21 +299,25 @@ def _delay(
         ]
         differences = np.concatenate(drawn)
         differences = differences[np.isfinite(differences)]
-        low, high = np.quantile(differences, [(1 - confidence) / 2, (1 + confidence) / 2])
+        ends = [(1 - confidence) / 2, (1 + confidence) / 2]
+        low, high = np.quantile(differences, ends) if differences.size else (0.0, 0.0)
         capped = [_capped(frame) for frame in sides]
         p = swap_test(capped[0], capped[1], [_CAPPED], cluster=cluster, seed=seed)["p"].item()
         row |= {"difference": means[1] - means[0], "p": p, "note": "too few clusters" if clusters < 30 else None}
-        row |= {"low": float(low), "high": float(high)} if low < high else {"note": "no variation"}
+        still = {"note": "one cluster" if clusters == 1 else "no variation"}
+        row |= {"low": float(low), "high": float(high)} if low < high else still
     floats = dict.fromkeys(("first", "second", "difference", "low", "high", "p"), pl.Float64)
     schema = {"score": pl.String, "clusters": pl.Int64, "note": pl.String} | floats
     return pl.DataFrame([row], schema=schema)
 
 
 def _capped(times: pl.DataFrame) -> pl.DataFrame:
-    """Delays as rows of a ratio: one not caught within 24 h counts as 24; one not watched so long is left out."""
-    known = pl.col("happened") | (pl.col("hours") >= _TAU)
-    capped = pl.when(known).then(pl.col("hours").clip(upper_bound=_TAU)).otherwise(0.0)
-    return times.select(*KEY, capped=capped, known=known.cast(pl.Int64))
+    """Delays as rows of a ratio: hours without an alert while watched, 24 at most.
+
+    Both settings watched an escalation equally long, so that less is better. Without those that were cut off, a setting
+    that catches some of them late would come out as the slower one.
+    """
+    return times.select(*KEY, capped=pl.col("hours").clip(upper_bound=_TAU), known=pl.lit(1))
 
 
 def _events(first: BacktestResult, second: BacktestResult) -> pl.DataFrame:

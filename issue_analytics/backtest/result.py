@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import polars as pl
 
@@ -15,6 +16,9 @@ from issue_analytics.scores.strata import VOLUMES
 from issue_analytics.thresholds import ThresholdVariables
 
 __all__ = ["VOLUMES", "BacktestResult"]
+
+_COUNTED: Final = ("alerts", "duplicates", "unjudged", "false_alarms", "events", "events_caught")
+"""Columns of groups that a summary has itself: it cannot be told by them too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +95,7 @@ class BacktestResult:
         ``"provenance"``, which belongs to escalations and not to groups, nothing is said about alerts.
 
         Args:
-            column: of ``groups``, or ``"provenance"``.
+            column: of ``groups``, but for what the summary counts itself, or ``"provenance"``.
             cluster: as in :meth:`summary`.
             pool: put values of fewer than 10 escalations together as ``other``, see
                 :func:`~issue_analytics.scores.pool_small`; for projects and types, which may be many.
@@ -104,9 +108,10 @@ class BacktestResult:
         """
         keys = cluster_columns(cluster)
         if column == "provenance":
-            return self._by_provenance(keys)
-        if column not in self.groups.columns:
-            raise SettingsError(f"no column {column} in groups. There are: {', '.join(self.groups.columns)}.")
+            return self._by_provenance(keys, pool=pool)
+        known = [name for name in self.groups.columns if name not in _COUNTED]
+        if column not in known:
+            raise SettingsError(f"no column {column} in groups to sum up by. There are: {', '.join(known)}.")
         values = (pool_small(self.groups, column) if pool else self.groups)[column]
         frames = (
             self.groups.with_columns(values.alias("stratum"))
@@ -119,8 +124,11 @@ class BacktestResult:
         ]
         return self._beside([frame["stratum"].head(1).alias(column) for frame in frames], parts, values)
 
-    def _by_provenance(self, keys: Sequence[str]) -> pl.DataFrame:
-        frames = self.matches.sort("provenance").partition_by("provenance", maintain_order=True)
+    def _by_provenance(self, keys: Sequence[str], *, pool: bool) -> pl.DataFrame:
+        every = self.matches
+        if pool:
+            every = pool_small(every.with_columns(events=pl.lit(1)), "provenance").drop("events")
+        frames = every.sort("provenance").partition_by("provenance", maintain_order=True)
         parts = []
         for matches in frames:
             mine = matches.group_by(KEY).agg(
@@ -129,7 +137,7 @@ class BacktestResult:
             groups = self.groups.drop("events", "events_caught").join(mine, on=KEY, how="left")
             row = summarise(self, groups.with_columns(pl.col("events", "events_caught").fill_null(0)), matches, keys)
             parts.append(row.with_columns(pl.lit(None, row.schema[name]).alias(name) for name in OF_ALERTS))
-        return self._beside([frame["provenance"].head(1) for frame in frames], parts, self.matches["provenance"])
+        return self._beside([frame["provenance"].head(1) for frame in frames], parts, every["provenance"])
 
     def _beside(self, values: Sequence[pl.Series], rows: Sequence[pl.DataFrame], like: pl.Series) -> pl.DataFrame:
         """Rows one below the other, each with the value it is about; none is a frame without rows."""
