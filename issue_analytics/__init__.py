@@ -40,7 +40,20 @@ from issue_analytics.forecast import forecast
 from issue_analytics.forecast_records import ForecastRecord, is_escalating
 from issue_analytics.formula import generate_issue_forecast
 from issue_analytics.issues import IssueEvidence, IssueOccurrence, IssueService, Store, issue_service, open_store
-from issue_analytics.reporting import plot_coverage, plot_life, plot_limits, plot_summary, write_report
+from issue_analytics.reporting import (
+    plot_coverage,
+    plot_delay,
+    plot_differences,
+    plot_intervals,
+    plot_life,
+    plot_limits,
+    plot_murphy,
+    plot_pit,
+    plot_reliability,
+    plot_scales,
+    plot_summary,
+    write_report,
+)
 from issue_analytics.simulate import Simulation, simulate
 from issue_analytics.thresholds import (
     LOOSER,
@@ -113,6 +126,13 @@ __all__ = [  # noqa: RUF022 - in the order of the data's path
     "plot_limits",
     "plot_life",
     "plot_summary",
+    "plot_delay",
+    "plot_intervals",
+    "plot_differences",
+    "plot_scales",
+    "plot_reliability",
+    "plot_pit",
+    "plot_murphy",
     "write_report",
     # planted truth
     "simulate",

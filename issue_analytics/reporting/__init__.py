@@ -1,8 +1,24 @@
 """Pictures and reports of what was computed before; nothing is computed here that a score depends on."""
 
+from issue_analytics.reporting.calibration import plot_murphy, plot_pit, plot_reliability, plot_scales
+from issue_analytics.reporting.delays import plot_delay
+from issue_analytics.reporting.intervals import plot_differences, plot_intervals
 from issue_analytics.reporting.life import plot_life
 from issue_analytics.reporting.overview import plot_coverage, plot_summary
 from issue_analytics.reporting.plots import plot_limits
 from issue_analytics.reporting.report import write_report
 
-__all__ = ["plot_coverage", "plot_life", "plot_limits", "plot_summary", "write_report"]
+__all__ = [
+    "plot_coverage",
+    "plot_delay",
+    "plot_differences",
+    "plot_intervals",
+    "plot_life",
+    "plot_limits",
+    "plot_murphy",
+    "plot_pit",
+    "plot_reliability",
+    "plot_scales",
+    "plot_summary",
+    "write_report",
+]

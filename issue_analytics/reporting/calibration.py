@@ -1,30 +1,18 @@
 """Pictures of calibration: quantiles against what came, the PIT, limits of another scale, Murphy diagrams."""
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from issue_analytics.errors import FrameError
-from issue_analytics.reporting.palette import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION, axes_or_current
-from issue_analytics.reporting.text import clean, number
+from issue_analytics.reporting.palette import GREY, SKY, STYLES, axes_or_current, finish, label_of
+from issue_analytics.reporting.text import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = ["plot_murphy", "plot_pit", "plot_reliability", "plot_scales"]
-
-_STYLES: Final = (
-    (BLUE, "-", "o"),
-    (VERMILLION, "--", "s"),
-    (GREEN, "-.", "D"),
-    (ORANGE, ":", "^"),
-    (PURPLE, "-", "v"),
-    (SKY, "--", "P"),
-    (GREY, "-.", "X"),
-    ("black", ":", "*"),
-)
-"""Colour, line and mark of each stratum: three ways to tell them apart; more than eight lines tell nothing."""
 
 
 def plot_reliability(curve: pl.DataFrame, *, by: str | None = None, ax: "Axes | None" = None) -> "Axes":
@@ -60,7 +48,7 @@ def plot_reliability(curve: pl.DataFrame, *, by: str | None = None, ax: "Axes | 
     ax.plot([floor, 1], [floor, 1], color=GREY, lw=1, label="as often as nominal", zorder=1)
     strata = list(_strata(known, by))
     for nth, (name, part) in enumerate(strata):
-        colour, line, mark = _STYLES[nth]
+        colour, line, mark = STYLES[nth]
         # bars of several strata beside each other, not on each other
         x = [value * 1.06 ** (nth - (len(strata) - 1) / 2) for value in part["nominal"]]
         above = part["above"].clip(floor).to_list()
@@ -73,7 +61,7 @@ def plot_reliability(curve: pl.DataFrame, *, by: str | None = None, ax: "Axes | 
             alpha=0.45,
             zorder=2,
         )
-        label = _label(name, _hours(part))
+        label = label_of(name, _hours(part))
         ax.plot(x, above, color=colour, ls=line, marker=mark, ms=4, lw=1, label=label, zorder=3)
         _at_the_edge(ax, [at for at, share in zip(x, part["above"], strict=True) if share < floor], floor, colour)
     ax.set_xscale("log")
@@ -84,7 +72,7 @@ def plot_reliability(curve: pl.DataFrame, *, by: str | None = None, ax: "Axes | 
         axis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
     ax.set_xlabel("nominal share of hours above the quantile of the week before", fontsize=9)
     ax.set_ylabel("share of later hours above it", fontsize=9)
-    return _finished(ax)
+    return finish(ax)
 
 
 def plot_pit(histogram: pl.DataFrame, *, by: str | None = None, ax: "Axes | None" = None) -> "Axes":
@@ -112,8 +100,8 @@ def plot_pit(histogram: pl.DataFrame, *, by: str | None = None, ax: "Axes | None
     known = histogram.filter(pl.col("share").is_not_null())
     strata = list(_strata(known, by))
     for nth, (name, part) in enumerate(strata):
-        colour, line, _ = _STYLES[nth]
-        label = _label(name, _hours(part))
+        colour, line, _ = STYLES[nth]
+        label = label_of(name, _hours(part))
         low, high, share = (part[column].to_list() for column in ("low", "high", "share"))
         heights = [100 * value for value in share]
         if len(strata) == 1:
@@ -127,7 +115,7 @@ def plot_pit(histogram: pl.DataFrame, *, by: str | None = None, ax: "Axes | None
     ax.set_ylim(bottom=0)
     ax.set_xlabel("place of an hour's count among the hours of the week before (0: fewest, 1: most)", fontsize=9)
     ax.set_ylabel("share of hours (%)", fontsize=9)
-    return _finished(ax)
+    return finish(ax)
 
 
 def plot_scales(table: pl.DataFrame, *, by: str | None = None, ax: "Axes | None" = None) -> "Axes":
@@ -158,8 +146,8 @@ def plot_scales(table: pl.DataFrame, *, by: str | None = None, ax: "Axes | None"
     rates = known["crossings_per_series_week"].filter(known["crossings"] > 0)
     floor = min(rates.to_list(), default=0.01) / 2
     for nth, (name, part) in enumerate(_strata(known, by)):
-        colour, line, mark = _STYLES[nth]
-        label = _label(name, _hours(part))
+        colour, line, mark = STYLES[nth]
+        label = label_of(name, _hours(part))
         some, none = part.filter(pl.col("crossings") > 0), part.filter(pl.col("crossings") == 0)
         ax.plot(
             some["scale"].to_list(), some["crossings_per_series_week"].to_list(), color=colour, ls=line, marker=mark,
@@ -176,7 +164,7 @@ def plot_scales(table: pl.DataFrame, *, by: str | None = None, ax: "Axes | None"
     ax.yaxis.set_major_formatter("{x:,g}")
     ax.set_xlabel("limits multiplied by", fontsize=9)
     ax.set_ylabel("hours over the limit per series-week", fontsize=9)
-    return _finished(ax)
+    return finish(ax)
 
 
 def plot_murphy(
@@ -205,13 +193,13 @@ def plot_murphy(
     """
     ax = axes_or_current(ax)
     named = curves if isinstance(curves, Mapping) else {"": curves}
-    for (name, curve), (colour, line, _) in zip(named.items(), _STYLES, strict=False):
+    for (name, curve), (colour, line, _) in zip(named.items(), STYLES, strict=False):
         _need(curve, ("theta", "score", "hours"), None)
         known = curve.filter(pl.col("score").is_not_null())
         hours = _hours(known) if known.height else "no hours, not drawn"
         ax.plot(
             known["theta"].to_list(), known["score"].to_list(), color=colour, ls=line, lw=1.6, drawstyle="steps-post",
-            label=_label(name, hours),
+            label=label_of(name, hours),
         )  # fmt: skip
     ax.set_xscale("symlog", linthresh=1)
     ax.xaxis.set_major_formatter("{x:,g}")
@@ -220,7 +208,7 @@ def plot_murphy(
     ax.set_xlabel("threshold (occurrences per hour)", fontsize=9)
     quantile = "" if level is None else f" of the {level:g} quantile"
     ax.set_ylabel(f"mean elementary score{quantile}", fontsize=9)
-    return _finished(ax)
+    return finish(ax)
 
 
 def _need(frame: pl.DataFrame, columns: tuple[str, ...], by: str | None) -> None:
@@ -234,7 +222,7 @@ def _strata(frame: pl.DataFrame, by: str | None) -> Iterator[tuple[Any, pl.DataF
         parts = [(None, frame)] if frame.height else []
     else:
         parts = [(part[by][0], part) for part in frame.partition_by(by, maintain_order=True)]
-    yield from parts[: len(_STYLES)]
+    yield from parts[: len(STYLES)]
 
 
 def _at_the_edge(ax: "Axes", x: list[float], floor: float, colour: str) -> None:
@@ -245,20 +233,3 @@ def _at_the_edge(ax: "Axes", x: list[float], floor: float, colour: str) -> None:
 
 def _hours(part: pl.DataFrame) -> str:
     return f"{number(max(part['hours'].to_list()))} hours"
-
-
-def _label(name: Any, n: str) -> str:
-    label = f"{clean(name, length=40)}: {n}" if name not in (None, "") else n
-    # matplotlib leaves out what begins with an underscore
-    return f" {label}" if label.startswith("_") else label
-
-
-def _finished(ax: "Axes") -> "Axes":
-    ax.tick_params(labelsize=8)
-    ax.grid(visible=True, color="#DDDDDD", lw=0.5)
-    ax.set_axisbelow(True)
-    if ax.get_legend_handles_labels()[0]:
-        legend = ax.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, fontsize=8, frameon=False)
-        for text in legend.get_texts():
-            text.set_parse_math(False)
-    return ax
