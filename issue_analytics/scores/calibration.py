@@ -20,7 +20,7 @@ from issue_analytics.counts import HOUR
 from issue_analytics.errors import SettingsError
 from issue_analytics.frames import KEY
 from issue_analytics.scores.by import aggregated, columns_of, probability
-from issue_analytics.scores.days import limit_spans
+from issue_analytics.scores.days import first_of, limit_spans
 from issue_analytics.scores.intervals import clopper_pearson, cluster_interval, design_effect
 from issue_analytics.scores.ratios import HOURS_PER_WEEK, Ratio
 
@@ -239,7 +239,7 @@ def transitions(exposure: pl.DataFrame, limits: pl.DataFrame, crossings: pl.Data
         .lazy()
         .filter(_HELD)
         .sort(*KEY, "start")
-        .with_columns(opens=(pl.col("start") != pl.col("end").shift(1).over(KEY)).fill_null(value=True))
+        .with_columns(opens=first_of(*KEY) | (pl.col("start") != pl.col("end").shift(1)))
         .group_by(*KEY, piece=pl.col("opens").cum_sum())
         .agg(pl.col("start").min(), pl.col("end").max())
         .collect()

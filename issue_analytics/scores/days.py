@@ -6,13 +6,13 @@ from typing import Final
 import polars as pl
 
 from issue_analytics.counts import HOUR
-from issue_analytics.detection import limit_in_force
 from issue_analytics.frames import KEY, RULES
 
-__all__ = ["group_days", "limit_spans"]
+__all__ = ["first_of", "group_days", "hours_in", "limit_spans", "limits_of"]
 
 _DAY: Final = timedelta(days=1)
 _LIMIT: Final = (*KEY, "date", "as_of")
+_MIDNIGHT: Final = pl.col("date").cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
 
 
 def group_days(
@@ -42,26 +42,11 @@ def group_days(
     >>> group_days(exposure, limits, counts, crossings).drop("project_id", "group_id", "date", "as_of").row(0)
     (3, 'new', 20, 1, 5, 5, 1)
     """
-    days = _exposed_days(exposure)
-    known = (
-        _limit_spans(days, limits)
-        .group_by(_LIMIT)
-        .agg(pl.col("limit", "rule").first(), hours=(pl.col("end") - pl.col("start")).dt.total_hours().sum())
-    )
-    whole = days.group_by(*KEY, "date").agg(hours=(pl.col("end") - pl.col("start")).dt.total_hours().sum())
-    without = (
-        whole.join(known.group_by(*KEY, "date").agg(known=pl.col("hours").sum()), on=[*KEY, "date"], how="left")
-        .select(*KEY, "date", hours=pl.col("hours") - pl.col("known").fill_null(0))
-        .filter(pl.col("hours") > 0)
-    )
-    at = pl.col("hour").dt.date().alias("date")
-    # an hour belongs to the limit in force at its start; one without a limit to the row without
-    seen = limit_in_force(counts.lazy().select(*KEY, "hour", "count").filter(pl.col("count") > 0), limits.lazy())
+    days, held = _exposed_days(exposure), _held(limits)
+    spans = _numbered(pl.concat([_limited(days, held), _unlimited(days, held)]))
     inside = (
-        seen.with_columns(at)
-        .join(days.lazy().select(*KEY, "date", "start", "end"), on=[*KEY, "date"])
-        .filter(pl.col("hour") >= pl.col("start"), pl.col("hour") < pl.col("end"))
-        .group_by(_LIMIT)
+        hours_in(spans, counts.lazy().select(*KEY, "hour", "count").filter(pl.col("count") > 0))
+        .group_by("number")
         .agg(
             busy_hours=pl.len().cast(pl.Int64),
             occurrences=pl.col("count").sum(),
@@ -70,22 +55,19 @@ def group_days(
         .collect()
     )
     over = (
-        limit_in_force(crossings.lazy().select(*KEY, "hour"), limits.lazy())
-        .with_columns(at)
-        .group_by(_LIMIT)
+        hours_in(spans, crossings.lazy().select(*KEY, "hour"))
+        .group_by("number")
         .agg(crossings=pl.len().cast(pl.Int64))
         .collect()
     )
     return (
-        pl.concat([known, without], how="diagonal")
-        .join(inside, on=_LIMIT, how="left", nulls_equal=True)
-        .join(over, on=_LIMIT, how="left", nulls_equal=True)
+        limits_of(spans)
+        .join(inside, on="number", how="left", maintain_order="left")
+        .join(over, on="number", how="left", maintain_order="left")
         .with_columns(
-            pl.col("busy_hours", "occurrences", "peak", "crossings").fill_null(0),
-            rule=pl.col("rule").cast(pl.String).fill_null("none").cast(pl.Enum(RULES)),
+            pl.col("busy_hours", "occurrences", "peak", "crossings").fill_null(0), pl.col("rule").cast(pl.Enum(RULES))
         )
         .select(*KEY, "date", "as_of", "limit", "rule", "hours", "busy_hours", "occurrences", "peak", "crossings")
-        .sort(*KEY, "date", "as_of")
     )
 
 
@@ -98,34 +80,72 @@ def limit_spans(exposure: pl.DataFrame, limits: pl.DataFrame) -> pl.DataFrame:
 
     Returns:
         One row per group, UTC day, limit and span: ``project_id``, ``group_id``, ``date``, ``as_of``, ``limit``
-        (null where the window was silent), ``rule``, ``start``, ``end``. Hours for which no limit was made are in none.
+        (null where the window was silent), ``rule``, ``start``, ``end``, and ``number``, which is the same for spans of
+        one group, day and limit; by group, day, ``as_of`` and ``start``. Hours for which no limit was made are in none.
     """
-    return _limit_spans(_exposed_days(exposure), limits)
+    return _numbered(_limited(_exposed_days(exposure), _held(limits)))
+
+
+def limits_of(spans: pl.DataFrame) -> pl.DataFrame:
+    """One row per ``number`` of spans, in order: the group, day, limit and rule, and ``hours``, how long it judged."""
+    return spans.group_by("number", maintain_order=True).agg(
+        pl.col(*_LIMIT, "limit", "rule").first(), hours=(pl.col("end") - pl.col("start")).dt.total_hours().sum()
+    )
+
+
+def hours_in(spans: pl.DataFrame, hours: pl.LazyFrame) -> pl.LazyFrame:
+    """The rows of ``hours`` (a group and an ``hour``) that lie in a span, with the ``number`` of it; in no order."""
+    return (
+        hours.sort("hour")
+        .join_asof(
+            spans.lazy().select(*KEY, "start", "end", "number").sort("start"),
+            left_on="hour",
+            right_on="start",
+            by=list(KEY),
+            strategy="backward",
+            check_sortedness=False,  # with `by` polars cannot check; both sides were sorted just now
+        )
+        .filter(pl.col("hour") < pl.col("end"))
+        .drop("start", "end")
+    )
+
+
+def first_of(*columns: str) -> pl.Expr:
+    """Whether a row is the first of those that are alike in these columns, in a frame that is sorted by them.
+
+    Many times quicker than a window over as many groups as there are group-days.
+    """
+    return pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift(1)) for name in columns)
 
 
 def _exposed_days(exposure: pl.DataFrame) -> pl.DataFrame:
     """Cut spans at midnight UTC."""
     first, last = pl.col("start").dt.date(), (pl.col("end") - HOUR).dt.date()
-    midnight = pl.col("date").cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
     return (
         exposure.select(*KEY, "start", "end", date=pl.date_ranges(first, last))
         .explode("date")
         .with_columns(
-            start=pl.max_horizontal("start", midnight),
-            end=pl.min_horizontal("end", midnight + _DAY),
+            start=pl.max_horizontal("start", _MIDNIGHT),
+            end=pl.min_horizontal("end", _MIDNIGHT + _DAY),
         )
     )
 
 
-def _limit_spans(days: pl.DataFrame, limits: pl.DataFrame) -> pl.DataFrame:
-    """Exposed hours of each day in which each of its limits was the latest one made, as spans."""
+def _held(limits: pl.DataFrame) -> pl.DataFrame:
+    """Limits in order, with the first hour each judges (``made``), and the first that the day's next one does."""
     # a limit made inside an hour judges from the next on
-    made = pl.max_horizontal(
-        (pl.col("as_of") + HOUR - timedelta(microseconds=1)).dt.truncate("1h"),
-        pl.col("date").cast(pl.Datetime("us")).dt.replace_time_zone("UTC"),
+    whole = (pl.col("as_of") + HOUR - timedelta(microseconds=1)).dt.truncate("1h")
+    following = pl.col("made").shift(-1)
+    return (
+        limits.select(*_LIMIT, "limit", "rule", made=pl.max_horizontal(whole, _MIDNIGHT))
+        .sort(_LIMIT)
+        .with_columns(first=first_of(*KEY, "date"))
+        .with_columns(until=pl.when(~pl.col("first").shift(-1)).then(following))
     )
-    next_made = pl.col("made").shift(-1).over(*KEY, "date", order_by="as_of")
-    held = limits.select(*_LIMIT, "limit", "rule", made=made).with_columns(until=next_made)
+
+
+def _limited(days: pl.DataFrame, held: pl.DataFrame) -> pl.DataFrame:
+    """Exposed hours of each day in which each of its limits was the latest one made, as spans."""
     return (
         days.join(held, on=[*KEY, "date"])
         .with_columns(
@@ -134,3 +154,21 @@ def _limit_spans(days: pl.DataFrame, limits: pl.DataFrame) -> pl.DataFrame:
         .filter(pl.col("start") < pl.col("end"))
         .select(*_LIMIT, "limit", "rule", "start", "end")
     )
+
+
+def _unlimited(days: pl.DataFrame, held: pl.DataFrame) -> pl.DataFrame:
+    """Exposed hours of each day before the first of its limits was made, as spans without a limit."""
+    first = held.filter("first").select(*KEY, "date", until="made")
+    never = {name: pl.lit(None, held.schema[name]) for name in ("as_of", "limit")}
+    return (
+        days.join(first, on=[*KEY, "date"], how="left")
+        .with_columns(end=pl.min_horizontal("end", pl.coalesce("until", "end")))
+        .filter(pl.col("start") < pl.col("end"))
+        .with_columns(**never, rule=pl.lit("none", held.schema["rule"]))
+        .select(*_LIMIT, "limit", "rule", "start", "end")
+    )
+
+
+def _numbered(spans: pl.DataFrame) -> pl.DataFrame:
+    """Spans in order, with the number of the group, day and limit that they are of."""
+    return spans.sort(*_LIMIT, "start").with_columns(number=first_of(*_LIMIT).cum_sum())

@@ -18,7 +18,7 @@ from issue_analytics.counts import HOUR, PANEL_CELLS, Panel, panels
 from issue_analytics.errors import SettingsError
 from issue_analytics.frames import KEY
 from issue_analytics.scores.by import aggregated, columns_of, probability
-from issue_analytics.scores.days import limit_spans
+from issue_analytics.scores.days import hours_in, limit_spans, limits_of
 from issue_analytics.scores.ratios import HOURS_PER_WEEK, Ratio
 
 __all__ = [
@@ -70,34 +70,25 @@ def judged_counts(exposure: pl.DataFrame, limits: pl.DataFrame, counts: pl.DataF
     [(3, 0, 19), (3, 5, 1)]
     """
     spans = limit_spans(exposure, limits)
-    limit = pl.col("limit", "rule").first()
+    made = limits_of(spans)
     busy = (
-        counts.lazy()
-        .select(*KEY, "hour", "count")
-        .filter(pl.col("count") > 0)
-        .sort("hour")
-        .join_asof(
-            spans.lazy().sort("start"),
-            left_on="hour",
-            right_on="start",
-            by=list(KEY),
-            strategy="backward",
-            check_sortedness=False,  # with `by` polars cannot check; both sides were sorted just now
-        )
-        .filter(pl.col("hour") < pl.col("end"))
-        .group_by(*_LIMIT, "count")
-        .agg(limit, hours=pl.len().cast(pl.Int64))
+        hours_in(spans, counts.lazy().select(*KEY, "hour", "count").filter(pl.col("count") > 0))
+        .group_by("number", "count")
+        .agg(hours=pl.len().cast(pl.Int64))
         .collect()
     )
     silent = (
-        spans.group_by(_LIMIT)
-        .agg(limit, hours=(pl.col("end") - pl.col("start")).dt.total_hours().sum())
-        .join(busy.group_by(_LIMIT).agg(busy=pl.col("hours").sum()), on=_LIMIT, how="left")
-        .with_columns(hours=pl.col("hours") - pl.col("busy").fill_null(0), count=pl.lit(0, dtype=pl.Int64))
+        made.select("number", "hours")
+        .join(busy.group_by("number").agg(busy=pl.col("hours").sum()), on="number", how="left")
+        .select("number", count=pl.lit(0, dtype=pl.Int64), hours=pl.col("hours") - pl.col("busy").fill_null(0))
         .filter(pl.col("hours") > 0)
     )
-    columns = (*_LIMIT, "limit", "rule", "count", "hours")
-    return pl.concat([busy.select(columns), silent.select(columns)]).sort(*_LIMIT, "count")
+    return (
+        pl.concat([busy, silent])
+        .sort("number", "count")
+        .join(made.drop("hours"), on="number", maintain_order="left")
+        .select(*_LIMIT, "limit", "rule", "count", "hours")
+    )
 
 
 def pinball(limit: str | pl.Expr, count: str | pl.Expr, level: float) -> pl.Expr:
