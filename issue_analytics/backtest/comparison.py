@@ -73,17 +73,22 @@ class Comparison:
     resamples: int
 
     def changes(self) -> pl.DataFrame:
-        """How many events and alerts were gained, lost, and so on: ``change``, ``events``, ``alerts``, ``false``."""
+        """How many events and alerts were gained, lost, and so on: ``change``, ``events``, ``alerts``, ``false``.
+
+        ``false`` (of those alerts, false alarms) is null without labels.
+        """
         events = self.events.group_by("change").agg(events=pl.len().cast(pl.Int64))
         alerts = self.alerts.group_by("change").agg(
             alerts=pl.len().cast(pl.Int64), false=(pl.col("verdict") == "false").sum().cast(pl.Int64)
         )
-        return (
+        counted = (
             pl.DataFrame({"change": _CHANGES})
-            .join(events, on="change", how="left")
-            .join(alerts, on="change", how="left")
+            .join(events, on="change", how="left", maintain_order="left")
+            .join(alerts, on="change", how="left", maintain_order="left")
             .with_columns(pl.col("events", "alerts", "false").fill_null(0))
         )
+        labelled = "recall" in self.scores["score"]
+        return counted if labelled else counted.with_columns(false=pl.lit(None, pl.Int64))
 
     def write(self, path: str | Path) -> Path:
         """Write scores, events and alerts as Parquet files, and what was compared as JSON, in a new folder.
