@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["plot_differences", "plot_intervals"]
 
 _FAR: Final = 2.5
-"""An axis ends at so many times the reach of the median interval: an endless one would press all others together."""
+"""An axis ends at so many times what estimates and the median interval reach: an endless one would hide all others."""
 
 _UNITS: Final = {
     "precision": ("precision of alerts", "%", 100),
@@ -208,8 +208,7 @@ def _ends(bars: Sequence[_Bar], *, signed: bool = False) -> tuple[float, float]:
     """Where the axis begins and ends."""
     reaches = sorted(reach for bar in bars if (reach := max((abs(end) for end in bar if end is not None), default=0.0)))
     usual = reaches[(len(reaches) - 1) // 2] if reaches else 1.0
-    estimates = [bar.estimate for bar in bars if bar.estimate is not None]
-    most = max(_FAR * usual, *map(abs, estimates), 0.0)
+    most = _FAR * max(usual, *(abs(bar.estimate) for bar in bars if bar.estimate is not None), 0.0)
     known = [end for bar in bars for end in bar if end is not None] + [0.0]
     high, low = min(most, max(known)), max(-most, min(known))
     room = 0.05 * (high - low or 1.0)
