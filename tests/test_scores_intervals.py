@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 from scipy import stats
 from tallies import TALLY, random_tallies
 
@@ -249,6 +250,22 @@ def test_ratio_intervals_of_rows_equal_those_of_rows_summed_first():
     by_project = ratio_intervals(tallies, HEADLINE, cluster=["project_id"])
     assert by_project["clusters"].to_list() == [12, 12, 12]
     assert by_project["note"].str.contains("too few clusters").all()
+
+
+@pytest.mark.parametrize("by", [["kind"], ["project_id"], ["kind", "project_id"]])
+def test_intervals_told_apart_are_those_of_each_part_alone(by):
+    rng = np.random.default_rng(13)
+    tallies = random_tallies(rng).with_columns(kind=pl.Series(rng.choice(["a", "b", None], 60)))
+    ratios = [*HEADLINE, *(ratio.macro() for ratio in HEADLINE)]
+    for cluster in (["project_id", "group_id"], ["project_id"]):
+        found = ratio_intervals(tallies, ratios, cluster=cluster, by=by)
+        parts = [part for _, part in tallies.sort(by).group_by(by, maintain_order=True)]
+        alone = pl.concat([ratio_intervals(part, ratios, cluster=cluster) for part in parts])
+        assert_frame_equal(found.drop(by), alone)
+        values = pl.concat([part.select(by).head(1) for part in parts for _ in ratios])
+        assert_frame_equal(found.select(by), values)
+    with pytest.raises(SettingsError, match="colour"):
+        ratio_intervals(tallies, HEADLINE, by="colour")
 
 
 def test_estimates_are_those_of_the_ratios_and_intervals_those_of_arrays():

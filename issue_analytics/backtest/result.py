@@ -113,38 +113,28 @@ class BacktestResult:
         if column not in known:
             raise SettingsError(f"no column {column} in groups to sum up by. There are: {', '.join(known)}.")
         values = (pool_small(self.groups, column) if pool else self.groups)[column]
-        frames = (
-            self.groups.with_columns(values.alias("stratum"))
-            .sort("stratum")
-            .partition_by("stratum", maintain_order=True)
-        )
-        parts = [
-            summarise(self, groups, self.matches.join(groups.select(KEY), on=KEY, how="semi"), keys)
-            for groups in frames
-        ]
-        return self._beside([frame["stratum"].head(1).alias(column) for frame in frames], parts, values)
+        strata, numbers = _numbered(values)
+        groups = self.groups.with_columns(numbers)
+        matches = self.matches.join(groups.select(*KEY, "stratum"), on=KEY)
+        return _beside(strata, summarise(self, groups, matches, keys, ["stratum"]))
 
     def _by_provenance(self, keys: Sequence[str], *, pool: bool) -> pl.DataFrame:
         every = self.matches
         if pool:
             every = pool_small(every.with_columns(events=pl.lit(1)), "provenance").drop("events")
-        frames = every.sort("provenance").partition_by("provenance", maintain_order=True)
-        parts = []
-        for matches in frames:
-            mine = matches.group_by(KEY).agg(
-                events=pl.len().cast(pl.Int64), events_caught=pl.col("caught_hour").count().cast(pl.Int64)
-            )
-            groups = self.groups.drop("events", "events_caught").join(mine, on=KEY, how="left")
-            row = summarise(self, groups.with_columns(pl.col("events", "events_caught").fill_null(0)), matches, keys)
-            parts.append(row.with_columns(pl.lit(None, row.schema[name]).alias(name) for name in OF_ALERTS))
-        return self._beside([frame["provenance"].head(1) for frame in frames], parts, every["provenance"])
-
-    def _beside(self, values: Sequence[pl.Series], rows: Sequence[pl.DataFrame], like: pl.Series) -> pl.DataFrame:
-        """Rows one below the other, each with the value it is about; none is a frame without rows."""
-        nothing = self.summary().clear().insert_column(0, like.clear())
-        told = [row.insert_column(0, value) for value, row in zip(values, rows, strict=True)]
-        table = mark_small(pl.concat([nothing, *told]))
-        return table.select(like.name, "too_few", pl.all().exclude(like.name, "too_few"))
+        strata, numbers = _numbered(every["provenance"])
+        matches = every.with_columns(numbers)
+        mine = matches.group_by(*KEY, "stratum").agg(
+            events=pl.len().cast(pl.Int64), events_caught=pl.col("caught_hour").count().cast(pl.Int64)
+        )
+        groups = (
+            self.groups.drop("events", "events_caught")
+            .join(strata.select("stratum"), how="cross")
+            .join(mine, on=[*KEY, "stratum"], how="left")
+            .with_columns(pl.col("events", "events_caught").fill_null(0))
+        )
+        rows = summarise(self, groups, matches, keys, ["stratum"])
+        return _beside(strata, rows.with_columns(pl.lit(None, rows.schema[name]).alias(name) for name in OF_ALERTS))
 
     def days(self) -> pl.DataFrame:
         """What became of each limit: one row per group, UTC day and limit in force.
@@ -160,3 +150,17 @@ class BacktestResult:
             f"{self.groups.height} groups, {weeks:.1f} series-weeks exposed, {self.alerts.height} alerts, "
             f"{self.matches.height} events)"
         )
+
+
+def _numbered(values: pl.Series) -> tuple[pl.DataFrame, pl.Series]:
+    """Distinct values in order, with their number as ``stratum``, and the number of each value."""
+    strata = values.unique().sort().to_frame().select(stratum=pl.int_range(pl.len()), value=values.name)
+    number = values.alias("value").to_frame().join(strata, on="value", nulls_equal=True, maintain_order="left")
+    return strata.rename({"value": values.name}), number["stratum"]
+
+
+def _beside(strata: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+    """Each value with the row about it, and whether that rests on too few escalations."""
+    marked = mark_small(rows)
+    value = strata.drop("stratum")
+    return pl.concat([value, marked.select("too_few"), marked.drop("too_few")], how="horizontal")

@@ -1,4 +1,4 @@
-"""One row that says what a setting came to: what was judged, the scores, and how sure they are."""
+"""Rows that say what a setting came to: what was judged, the scores, and how sure they are."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, Literal
@@ -11,14 +11,15 @@ from issue_analytics.scores import (
     HEADLINE,
     alerts_per_project_day,
     burden,
-    caught_within,
-    median_delay,
+    delay_times,
     median_time,
     ratio_intervals,
     reset_times,
+    restricted_mean,
     series_weeks,
-    time_to_detect,
+    share_within,
 )
+from issue_analytics.scores.by import aggregated
 
 if TYPE_CHECKING:
     from issue_analytics.backtest.result import BacktestResult
@@ -61,36 +62,38 @@ def cluster_columns(cluster: Cluster) -> tuple[str, ...]:
 
 
 def summarise(
-    result: "BacktestResult", groups: pl.DataFrame, matches: pl.DataFrame, cluster: Sequence[str]
+    result: "BacktestResult",
+    groups: pl.DataFrame,
+    matches: pl.DataFrame,
+    cluster: Sequence[str],
+    by: Sequence[str] = (),
 ) -> pl.DataFrame:
-    """One row about some groups of a result and their matches; the columns are those of ``BacktestResult.summary``."""
-    exposure, alerts, crossings = (result.exposure, result.alerts, result.crossings)
-    if groups.height < result.groups.height:
-        exposure, alerts, crossings = (
-            frame.join(groups.select(KEY), on=KEY, how="semi") for frame in (exposure, alerts, crossings)
-        )
-    counted = groups.select(
-        *(pl.lit(float(value)).alias(name) for name, value in result.thresholds.to_dict().items()),
-        digest=pl.lit(result.thresholds.digest),
-        groups=pl.len().cast(pl.Int64),
-        projects=pl.col("project_id").n_unique().cast(pl.Int64),
-        series_weeks=series_weeks(),
-        alerts=pl.col("alerts").sum(),
-        duplicates=pl.col("duplicates").sum(),
-        unjudged=pl.col("unjudged").sum(),
-        events=pl.col("events").sum(),
-        events_caught=pl.col("events_caught").sum(),
-        false_alarms=pl.col("false_alarms").sum(),
+    """One row about tallies of groups and their matches; the columns are those of ``BacktestResult.summary``.
+
+    With ``by=["stratum"]``, a number from 0 in both, there is one row for each stratum, in their order; every stratum
+    has groups.
+    """
+    counted = aggregated(
+        groups,
+        by,
+        pl.len().cast(pl.Int64).alias("groups"),
+        pl.col("project_id").n_unique().cast(pl.Int64).alias("projects"),
+        series_weeks(),
+        pl.col("alerts", "duplicates", "unjudged", "events", "events_caught", "false_alarms").sum(),
     )
-    ratios = _ratios(groups, cluster)
+    ratios = _ratios(groups, cluster, by, counted.height)
     row = pl.concat(
         [
-            counted,
+            counted.select(
+                *(pl.lit(float(value)).alias(name) for name, value in result.thresholds.to_dict().items()),
+                pl.lit(result.thresholds.digest).alias("digest"),
+                pl.all().exclude(by),
+            ),
             ratios.drop("note"),
-            _delays(matches, crossings, exposure),
-            burden(alerts, exposure).select(alerts_per_project_day()),
-            ratios.select("note"),
-            pl.select(
+            _delays(result, matches, by, counted.height),
+            _per_project_day(result, groups, by),
+            ratios.select(
+                "note",
                 buckets=pl.lit(result.buckets),
                 every=pl.lit(result.policy.every),
                 policy=pl.lit(result.policy.name),
@@ -102,30 +105,46 @@ def summarise(
     return row if result.labelled else row.with_columns(pl.lit(None, row.schema[name]).alias(name) for name in _UNKNOWN)
 
 
-def _ratios(groups: pl.DataFrame, cluster: Sequence[str]) -> pl.DataFrame:
+def _ratios(groups: pl.DataFrame, cluster: Sequence[str], by: Sequence[str], strata: int) -> pl.DataFrame:
     """Headline ratios with their cluster intervals, macro after micro; notes of the micro ones."""
     ratios = [one for ratio in HEADLINE for one in (ratio, ratio.macro())]
-    row: dict[str, float | None] = {}
-    notes = []
-    for name, estimate, low, high, _, note in ratio_intervals(groups, ratios, cluster=cluster).iter_rows():
-        row |= dict(zip((f"{name}{end}" for end in _ENDS), (estimate, low, high), strict=True))
+    rows: list[dict[str, float | None]] = [{} for _ in range(strata)]
+    notes: list[list[str]] = [[] for _ in range(strata)]
+    found = ratio_intervals(groups, ratios, cluster=cluster, by=by)
+    for *stratum, name, estimate, low, high, _, note in found.iter_rows():
+        at = stratum[0] if by else 0
+        rows[at] |= dict(zip((f"{name}{end}" for end in _ENDS), (estimate, low, high), strict=True))
         if note and not name.endswith("_macro"):
-            notes.append(f"{name.replace('_', ' ')}: {note}")
-    return pl.DataFrame([row], dict.fromkeys(_RATIOS, pl.Float64)).with_columns(
-        note=pl.lit(". ".join(notes) or None, dtype=pl.String)
+            notes[at].append(f"{name.replace('_', ' ')}: {note}")
+    told = pl.Series("note", [". ".join(some) or None for some in notes], dtype=pl.String)
+    return pl.DataFrame(rows, dict.fromkeys(_RATIOS, pl.Float64)).with_columns(told)
+
+
+def _delays(result: "BacktestResult", matches: pl.DataFrame, by: Sequence[str], strata: int) -> pl.DataFrame:
+    """How late escalations were caught, and how soon alerts stopped after them."""
+    event = [*KEY, "escalated_at"]
+    of = matches.select(*event, stratum=by[0] if by else pl.lit(0))
+    resets = reset_times(matches, result.crossings, result.exposure).filter(pl.col("hours").is_not_null())
+    parts = [
+        frame.join(of, on=event).select("stratum", "hours", "happened").partition_by("stratum", as_dict=True)
+        for frame in (delay_times(matches), resets)
+    ]
+    nothing = resets.select("hours", "happened").clear()
+    rows = []
+    for stratum in range(strata):
+        times, reset = (part.get((stratum,), nothing) for part in parts)
+        mean, _, *ends = restricted_mean(times).row(0)
+        within = share_within(times, WITHIN_HOURS)["share"]
+        rows.append((*median_time(times).row(0), mean, *ends, *within, median_time(reset)["median_hours"].item()))
+    return pl.DataFrame(rows, dict.fromkeys(_DELAYS, pl.Float64), orient="row")
+
+
+def _per_project_day(result: "BacktestResult", groups: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
+    """Alerts on a day of a project; one whose groups lie in several strata is one in each."""
+    parts = groups.select(*by, "project_id").unique().with_row_index("part")
+    numbers = groups.select(*KEY, *by).join(parts, on=[*by, "project_id"]).select(*KEY, "part")
+    alerts, exposure = (
+        frame.join(numbers, on=KEY).with_columns(project_id="part") for frame in (result.alerts, result.exposure)
     )
-
-
-def _delays(matches: pl.DataFrame, crossings: pl.DataFrame, exposure: pl.DataFrame) -> pl.DataFrame:
-    within = caught_within(matches, WITHIN_HOURS)
-    shares = {f"caught_within_{hours}h": [share] for hours, share in zip(WITHIN_HOURS, within["share"], strict=True)}
-    reset = reset_times(matches, crossings, exposure).filter(pl.col("hours").is_not_null())
-    return pl.concat(
-        [
-            median_delay(matches),
-            time_to_detect(matches).drop("mean_delay_hours_error"),
-            pl.DataFrame(shares, dict.fromkeys(shares, pl.Float64)),
-            median_time(reset).select(median_reset_hours="median_hours"),
-        ],
-        how="horizontal",
-    ).select(_DELAYS)
+    days = burden(alerts, exposure).join(parts.select("part", *by), left_on="project_id", right_on="part")
+    return aggregated(days, by, alerts_per_project_day()).drop(by)

@@ -58,7 +58,10 @@ def sum_by_cluster(frames: Sequence[pl.DataFrame], ratios: Sequence[Ratio], clus
     columns = [side.cast(pl.Float64).alias(f"side {at}") for at, side in enumerate(sides)]
     summed = [frame.select(*cluster, *columns).group_by(cluster).sum() for frame in frames]
     keys = pl.concat([frame.select(cluster) for frame in summed]).unique().sort(cluster)
-    placed = [keys.join(frame, on=cluster, how="left", maintain_order="left").drop(cluster) for frame in summed]
+    placed = [
+        keys.join(frame, on=cluster, how="left", nulls_equal=True, maintain_order="left").drop(cluster)
+        for frame in summed
+    ]
     values = np.stack([frame.fill_null(0.0).to_numpy().reshape(keys.height, len(sides)) for frame in placed])
     return ClusterSums(keys, values[:, :, : len(ratios)], values[:, :, len(ratios) :])
 

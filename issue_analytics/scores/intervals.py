@@ -7,7 +7,7 @@ arrays give nan where there is no answer, functions of frames null.
 """
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from issue_analytics.errors import SettingsError
 from issue_analytics.frames import KEY
+from issue_analytics.scores.by import columns_of
 from issue_analytics.scores.clusters import sum_by_cluster
 from issue_analytics.scores.ratios import Ratio
 
@@ -241,7 +242,12 @@ def cluster_interval(
 
 
 def ratio_intervals(
-    tallies: pl.DataFrame, ratios: Sequence[Ratio], *, cluster: Sequence[str] = KEY, confidence: float = 0.95
+    tallies: pl.DataFrame,
+    ratios: Sequence[Ratio],
+    *,
+    cluster: Sequence[str] = KEY,
+    by: str | Sequence[str] = (),
+    confidence: float = 0.95,
 ) -> pl.DataFrame:
     """One row per ratio: name, estimate, low, high, clusters, note; by the formula of :func:`cluster_interval`.
 
@@ -257,6 +263,7 @@ def ratio_intervals(
         ratios: scores, micro or macro.
         cluster: what falls together: ``("project_id", "group_id")``, or ``("project_id",)`` which allows for groups of
             a project that resemble each other.
+        by: columns whose values are told apart: a row for each of them and ratio, in their order, after the values.
         confidence: how often such intervals hold the truth.
 
     Raises:
@@ -268,18 +275,31 @@ def ratio_intervals(
     >>> ratio_intervals(tallies, [RECALL], cluster=["group_id"]).with_columns(pl.col(pl.Float64).round(3)).rows()
     [('recall', 0.643, 0.561, 0.717, 40, None)]
     """
-    sums = sum_by_cluster([tallies], ratios, cluster)
+    if not cluster:
+        raise SettingsError("no column to cluster by: none was named.")
+    names = columns_of(tallies, by)
+    sums = sum_by_cluster([tallies], ratios, [*names, *(name for name in cluster if name not in names)])
     rows = []
-    for at, ratio in enumerate(ratios):
-        top, bottom = sums.top[0, :, at], sums.bottom[0, :, at]
-        found = cluster_interval(top, bottom, share=ratio.share, counts=ratio.counts, confidence=confidence)
-        ends = [float(value) * ratio.scale for value in (found.estimate, found.low, found.high)]
-        note = _note(found, share=ratio.share, counts=ratio.counts)
-        rows.append((ratio.name, *ends, int(found.clusters), note))
-    schema = {"name": pl.String, "estimate": pl.Float64, "low": pl.Float64, "high": pl.Float64}
-    return pl.DataFrame(rows, schema=schema | {"clusters": pl.Int64, "note": pl.String}, orient="row").with_columns(
+    for value, part in _parts_of(sums.keys, names):
+        for at, ratio in enumerate(ratios):
+            top, bottom = sums.top[0, part, at], sums.bottom[0, part, at]
+            found = cluster_interval(top, bottom, share=ratio.share, counts=ratio.counts, confidence=confidence)
+            ends = [float(end) * ratio.scale for end in (found.estimate, found.low, found.high)]
+            note = _note(found, share=ratio.share, counts=ratio.counts)
+            rows.append((*value, ratio.name, *ends, int(found.clusters), note))
+    floats = dict.fromkeys(("estimate", "low", "high"), pl.Float64())
+    schema = {name: tallies.schema[name] for name in names} | {"name": pl.String()} | floats
+    return pl.DataFrame(rows, schema=schema | {"clusters": pl.Int64(), "note": pl.String()}, orient="row").with_columns(
         pl.col("estimate", "low", "high").fill_nan(None)
     )
+
+
+def _parts_of(keys: pl.DataFrame, names: Sequence[str]) -> list[tuple[tuple[Any, ...], slice]]:
+    """The values of some columns that a frame is sorted by, and where their rows are; one part of all without any."""
+    if not names:
+        return [((), slice(None))]
+    sizes = keys.group_by(names, maintain_order=True).len().with_columns(end=pl.col("len").cum_sum())
+    return [(tuple(value), slice(end - size, end)) for *value, size, end in sizes.iter_rows()]
 
 
 def _note(found: ClusterInterval, *, share: bool, counts: bool) -> str | None:
