@@ -126,6 +126,7 @@ def backtest(
         )
         spans, limits = whole_hours(clip(played.exposure, first[0], ends[1])), played.limits
         history = counts.join(spans.select(KEY).unique(), on=KEY, how="semi")
+        watched = inside(history, spans)
         # brought back twice in an hour is one crossing
         crossings = (
             played.alerts.select(empty("Alerts").columns).unique([*KEY, "hour"], keep="first").sort(*KEY, "hour")
@@ -146,10 +147,10 @@ def backtest(
             first_seen=first_seen,
             constants=constants,
         )
-        crossings = detect(inside(history, spans), limits, crossings="all")
+        watched = inside(history, spans)
+        crossings = detect(watched, limits, crossings="all")
     if types is None and occurrences is not None:
         types = occurrences.lazy().select(*KEY, "type").filter(pl.col("type").is_not_null())
-    watched = inside(history, spans)
     windows = windows_of(escalations, spans, matching)
     alerts, matches = match(crossings, windows, spans, watched, limits, matching)
     groups = tally(history, watched, spans, limits, alerts, matches, windows, first_seen, types)
