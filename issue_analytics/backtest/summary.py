@@ -8,11 +8,13 @@ import polars as pl
 from issue_analytics.errors import SettingsError
 from issue_analytics.frames import KEY
 from issue_analytics.scores import (
+    FALSE_ALARMS_PER_SERIES_WEEK,
     HEADLINE,
     alerts_per_project_day,
     burden,
     delay_times,
     median_time,
+    poisson_interval,
     ratio_intervals,
     reset_times,
     restricted_mean,
@@ -39,13 +41,14 @@ _DELAYS: Final = (
     *(f"caught_within_{hours}h" for hours in WITHIN_HOURS),
     "median_reset_hours",
 )
+_POISSON: Final = tuple(f"{FALSE_ALARMS_PER_SERIES_WEEK.name}_poisson{end}" for end in _ENDS[1:])
 _VERDICTS: Final = ("duplicates", "unjudged", "false_alarms")
-_UNKNOWN: Final = (*_VERDICTS, *_RATIOS, "note")
+_UNKNOWN: Final = (*_VERDICTS, *_RATIOS, *_POISSON, "note")
 """Null where nothing is known to be true."""
 
 OF_ALERTS: Final = (
     *("alerts", *_VERDICTS, "note", "alerts_per_project_day"),
-    *(name for name in _RATIOS if not name.startswith("recall")),
+    *(name for name in (*_RATIOS, *_POISSON) if not name.startswith("recall")),
 )
 """What says nothing of some of a group's escalations only."""
 
@@ -90,6 +93,7 @@ def summarise(
                 pl.all().exclude(by),
             ),
             ratios.drop("note"),
+            _independent(counted),
             _delays(result, matches, by, counted.height),
             _per_project_day(result, groups, by),
             ratios.select(
@@ -118,6 +122,12 @@ def _ratios(groups: pl.DataFrame, cluster: Sequence[str], by: Sequence[str], str
             notes[at].append(f"{name.replace('_', ' ')}: {note}")
     told = pl.Series("note", [". ".join(some) or None for some in notes], dtype=pl.String)
     return pl.DataFrame(rows, dict.fromkeys(_RATIOS, pl.Float64)).with_columns(told)
+
+
+def _independent(counted: pl.DataFrame) -> pl.DataFrame:
+    """What the interval of the rate of false alarms would be if they came independently of each other."""
+    ends = poisson_interval(counted["false_alarms"].to_numpy(), counted["series_weeks"].to_numpy())
+    return pl.DataFrame(dict(zip(_POISSON, ends, strict=True))).fill_nan(None)
 
 
 def _delays(result: "BacktestResult", matches: pl.DataFrame, by: Sequence[str], strata: int) -> pl.DataFrame:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from issue_analytics.cli.options import AsJson, Buckets, Merged, Thresholds, write_whole
-from issue_analytics.cli.show import say, say_json, show_parity, show_replays
+from issue_analytics.cli.show import fold, say, say_json, show_parity, show_replays
 from issue_analytics.cli.show_scores import show_results
 from issue_analytics.errors import DatasetError, SettingsError
 
@@ -136,7 +136,7 @@ def backtest(
                     | {"summary": [result.summary().row(0, named=True) for result in results]})  # fmt: skip
         return
     show_results(results, used)
-    say(f"data: {covered.verdict} (issue-analytics check {dataset})")
+    fold(f"data: {covered.verdict} (issue-analytics check {dataset})")
     say(f"run: {out}")
 
 

@@ -45,8 +45,8 @@ def show_results(results: "Sequence[BacktestResult]", truth: str) -> None:
         (_labelled if first.labelled else _burden)(names[some], scores[some], results[some])
     if first.labelled:
         say("95 %: interval of the score, alerts and events of an issue falling together;")
-        say("issues alike: the mean of the issues' own scores; n/a: not defined, or")
-        say("fewer than half were caught")
+        say("if independent: as if false alarms came each by itself (exact Poisson); issues")
+        say("alike: mean of the issues' own scores; n/a: not defined, or not half caught")
         for name, score in zip(names, scores, strict=True):
             if score["note"]:
                 fold(f"note, {name}: {score['note']}")
@@ -72,7 +72,9 @@ def _labelled(names: Sequence[str], scores: Sequence[Row], results: "Sequence[Ba
         *_with_interval("recall", "recall", percent),
         *_with_interval("precision", "precision", percent),
         ("false alarms", lambda score: f"{score['false_alarms']:,}"),
-        *_with_interval("false alarms/series-week", "false_alarms_per_series_week", rate),
+        *_with_interval("false alarms/series-week", "false_alarms_per_series_week", rate)[:2],
+        ("  95 % if independent", lambda score: _interval(score, "false_alarms_per_series_week_poisson", rate)),
+        ("  issues alike", lambda score: rate(score["false_alarms_per_series_week_macro"])),
         ("delay, median hours", lambda score: hours(score["median_delay_hours"])),
         ("  95 %", lambda score: _interval(score, "median_delay_hours", hours)),
         ("delay, mean to 24 hours", lambda score: hours(score["mean_delay_hours"])),

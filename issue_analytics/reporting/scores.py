@@ -49,16 +49,13 @@ def headline_rows(names: Sequence[str], results: "Sequence[BacktestResult]", *, 
 
 def false_alarm_rows(names: Sequence[str], results: "Sequence[BacktestResult]") -> list[Row]:
     """One row per setting: false alarms, their rate, how sure it is, and if they came independently of each other."""
-    from issue_analytics.scores import poisson_interval
+    from issue_analytics.scores import FALSE_ALARMS_PER_SERIES_WEEK
 
     rows = []
     for name, result in zip(names, results, strict=True):
         row = result.summary().row(0, named=True)
         cells = {"setting": name, **{key: _headline(row, 0, events=True)[key] for key in _FALSE_ALARMS}}
-        ends = "n/a"
-        if row["false_alarms"] is not None and row["series_weeks"]:
-            low, high = poisson_interval(row["false_alarms"], row["series_weeks"])
-            ends = f"{number(float(low))} to {number(float(high))}"
+        ends = _interval(row, f"{FALSE_ALARMS_PER_SERIES_WEEK.name}_poisson")
         rows.append(
             cells | {"95 % if independent (exact Poisson)": ends, "quiet series-weeks": number(row["series_weeks"], 1)}
         )
