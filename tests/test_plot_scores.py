@@ -203,17 +203,17 @@ def test_macro_stands_beside_micro():
 def test_a_median_without_a_bound_goes_on_for_ever():
     table = pl.DataFrame(
         {
-            "who": ["open", "not reached", "unknown"],
-            "median_delay_hours": [2.0, None, None],
-            "median_delay_hours_low": [1.0, 3.0, None],
-            "median_delay_hours_high": [None, None, None],
-        },
-        schema_overrides={"median_delay_hours_high": pl.Float64},
+            "who": ["open", "not reached", "unknown", "open below"],
+            "median_delay_hours": [2.0, None, None, 2.0],
+            "median_delay_hours_low": [1.0, 3.0, None, None],
+            "median_delay_hours_high": [None, None, None, 4.0],
+        }
     )
     ax = plot_intervals(table, "median_delay_hours", by="who", ax=axes())
     end = ax.get_xlim()[1]
-    assert spans_of(ax) == [(1, end, 0), (3, end, 1)]
+    assert spans_of(ax) == [(1, end, 0), (3, end, 1), (0, 4, 3)]
     assert [line.get_ydata()[0] for line in ax.lines if line.get_marker() == ">"] == [0, 1]
+    assert [line.get_ydata()[0] for line in ax.lines if line.get_marker() == "<"] == [3]
     assert [(text.get_text(), text.xy[1]) for text in ax.texts] == [("n/a", 1), ("n/a", 2)]
     saved(ax)
 
@@ -234,7 +234,7 @@ def test_an_endless_interval_ends_in_an_arrow():
 
 def test_a_wide_interval_among_wide_ones_is_drawn_whole():
     table = pl.DataFrame(
-        {"who": ["a", "b", "c"], "cost": [0.1, 0.2, 0.0], "cost_low": [0.0, 0.1, 0.0], "cost_high": [6.0, 9.0, 0.0]}
+        {"who": ["a", "b", "c"], "cost": [0.1, 0.2, 0.01], "cost_low": [0.0, 0.1, 0.0], "cost_high": [6.0, 9.0, 0.02]}
     )
     ax = plot_intervals(table, "cost", by="who", ax=axes())
     assert ax.get_xlim()[1] > 9
