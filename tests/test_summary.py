@@ -13,7 +13,7 @@ from polars.testing import assert_frame_equal
 from issue_analytics.backtest import BacktestResult, backtest
 from issue_analytics.errors import SettingsError
 from issue_analytics.frames import KEY
-from issue_analytics.scores import HEADLINE, RECALL, STRATA, delay_times, ratio_intervals
+from issue_analytics.scores import HEADLINE, RECALL, STRATA, delay_times, poisson_interval, ratio_intervals
 from issue_analytics.thresholds import STANDARD, ThresholdVariables
 
 SENSITIVE = ThresholdVariables(0, 0.7, 0.7, 0, 0)
@@ -24,13 +24,14 @@ RATIOS = [
     for part in ("", "_macro")
     for end in ENDS
 ]
+POISSON = ["false_alarms_per_series_week_poisson_low", "false_alarms_per_series_week_poisson_high"]
 COLUMNS = {
     **dict.fromkeys(STANDARD.to_dict(), pl.Float64),
     "digest": pl.String,
     **dict.fromkeys(("groups", "projects"), pl.Int64),
     "series_weeks": pl.Float64,
     **dict.fromkeys(("alerts", "duplicates", "unjudged", "events", "events_caught", "false_alarms"), pl.Int64),
-    **dict.fromkeys(RATIOS, pl.Float64),
+    **dict.fromkeys([*RATIOS, *POISSON], pl.Float64),
     **dict.fromkeys(
         [f"{name}{end}" for name in ("median_delay_hours", "mean_delay_hours") for end in ENDS], pl.Float64
     ),
@@ -45,7 +46,7 @@ OF_EVENTS = [
 ]  # fmt: skip
 OF_ALERTS = [
     "alerts", "duplicates", "unjudged", "false_alarms", "note", "alerts_per_project_day",
-    *(name for name in RATIOS if not name.startswith("recall")),
+    *(name for name in [*RATIOS, *POISSON] if not name.startswith("recall")),
 ]  # fmt: skip
 
 
@@ -91,7 +92,7 @@ def test_the_columns_are_those_documented_in_their_order(result):
     endings = [name for name in re.findall(r"``(\w+)``", told) if name.startswith("_")]
     stems = named + [f"{name}{end}" for name in named for end in endings if end in ("_low", "_high", "_macro")]
     stems += [f"{name}_macro{end}" for name in named for end in ENDS]
-    stems += [f"caught_within{end}" for end in endings]
+    stems += [name.replace("_low", "_high") for name in named] + [f"caught_within{end}" for end in endings]
     assert set(COLUMNS) - set(stems) == set(STANDARD.to_dict())
 
 
@@ -139,8 +140,10 @@ def test_its_numbers_are_those_of_loops(result):
     shares = [row[f"caught_within_{hours}h"] for hours in (1, 3, 6, 24)]
     assert shares == sorted(shares)
     for name in COLUMNS:
-        if name.endswith("_low") and row[stem := name.removesuffix("_low")] is not None:
+        if name.endswith("_low") and row.get(stem := name.removesuffix("_low")) is not None:
             assert row[name] <= row[stem] <= (row[f"{stem}_high"] or np.inf)
+    ends = poisson_interval(verdicts.count("false"), weeks)
+    assert [row[name] for name in POISSON] == pytest.approx([float(end) for end in ends])
     assert (row["buckets"], row["every"], row["policy"]) == ("sparse", "1d", "every-hour")
     assert row["matching"] == str(result.matching)
 
@@ -167,7 +170,7 @@ def test_without_labels_nothing_is_right_or_wrong():
     bare = backtest(result.counts, thresholds=SENSITIVE)
     assert dict(bare.summary().schema) == COLUMNS
     row = bare.summary().row(0, named=True)
-    unknown = ["duplicates", "unjudged", "false_alarms", "note", *RATIOS]
+    unknown = ["duplicates", "unjudged", "false_alarms", "note", *RATIOS, *POISSON]
     unknown += [name for name in COLUMNS if name.startswith(("median_", "mean_", "caught_"))]
     for name in unknown:
         assert row[name] is None
