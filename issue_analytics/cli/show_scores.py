@@ -178,11 +178,11 @@ def show_comparison(found: "Comparison") -> None:
             if counts[change]["events"]:
                 say(f"  {counts[change]['events']:,} {change}")
         for change in ("gained", "lost"):
-            _list_events(found.events.filter(change=change), change)
+            _list(f"events {change}", found.events.filter(change=change), "escalated_at", _of_event)
     told = ", ".join(f"{counts[change]['alerts']:,} {change}" for change in ("gained", "lost", "both"))
     say(f"\nalerts: {told}")
     for change in ("gained", "lost"):
-        _list_alerts(found.alerts.filter(change=change), change)
+        _list(f"alerts {change}", found.alerts.filter(change=change), "hour", _of_alert)
 
 
 _SCORES: Final = {
@@ -194,53 +194,36 @@ _SCORES: Final = {
 }
 
 
-def _list_events(events: "pl.DataFrame", change: str) -> None:
-    if events.is_empty():
+def _list(heading: str, frame: "pl.DataFrame", at: str, told: Callable[[Row], dict[str, str]]) -> None:
+    """The rows with the largest peaks, under a heading: when (the column ``at``), what, and what is told of each."""
+    if frame.is_empty():
         return
-    say(f"\nevents {change}:")
-    shown = events.sort("peak", descending=True).head(_LISTED)
-    table(
-        [
-            {
-                "event": f"{row['escalated_at']:%Y-%m-%d %H:%M}",
-                "issue": str(row["group_id"]),
-                "title": _cut(row["title"]),
-                "after": f"{hours(row['delay_hours_first' if change == 'lost' else 'delay_hours_second'])} h",
-                "peak": f"{row['peak']:,}",
-                "limits there": f"{_whole(row['limit_first'])} -> {_whole(row['limit_second'])}",
-            }
-            for row in shown.iter_rows(named=True)
-        ],
-        left=("issue", "title"),
-    )
-    _more(events.height)
+    say(f"\n{heading}:")
+    rows = [
+        {
+            "when (UTC)": f"{row[at]:%Y-%m-%d %H:%M}",
+            "issue": str(row["group_id"]),
+            "title": _cut(row["title"]),
+            "peak": f"{row['peak']:,}",
+            **told(row),
+        }
+        for row in frame.sort("peak", descending=True).head(_LISTED).iter_rows(named=True)
+    ]
+    table(rows, left=("issue", "title", "verdict"))
+    if frame.height > _LISTED:
+        say(f"… and {frame.height - _LISTED:,} more; --out writes them all")
 
 
-def _list_alerts(alerts: "pl.DataFrame", change: str) -> None:
-    if alerts.is_empty():
-        return
-    say(f"\nalerts {change}:")
-    shown = alerts.sort("peak", descending=True).head(_LISTED)
-    table(
-        [
-            {
-                "first hour": f"{row['hour']:%Y-%m-%d %H:%M}",
-                "issue": str(row["group_id"]),
-                "title": _cut(row["title"]),
-                "peak": f"{row['peak']:,}",
-                "limit": f"{row['limit']:,}",
-                "verdict": row["verdict"] or "n/a",
-            }
-            for row in shown.iter_rows(named=True)
-        ],
-        left=("issue", "title", "verdict"),
-    )
-    _more(alerts.height)
+def _of_event(row: Row) -> dict[str, str]:
+    delay = row["delay_hours_first"] if row["change"] == "lost" else row["delay_hours_second"]
+    return {
+        "after": f"{hours(delay)} h",
+        "limits there": f"{_whole(row['limit_first'])} -> {_whole(row['limit_second'])}",
+    }
 
 
-def _more(number: int) -> None:
-    if number > _LISTED:
-        say(f"… and {number - _LISTED:,} more; --out writes them all")
+def _of_alert(row: Row) -> dict[str, str]:
+    return {"limit": f"{row['limit']:,}", "verdict": row["verdict"] or "n/a"}
 
 
 def _cut(title: str | None) -> str:
