@@ -63,6 +63,23 @@ def test_a_backtest_says_the_same_of_the_past_when_it_goes_on(seed, every):
     assert_frame_equal(before.alerts.select(began), after.alerts.filter(pl.col("hour") < end).select(began))
 
 
+@pytest.mark.parametrize("every", ["6h", "1d", "1w"])
+@pytest.mark.parametrize("buckets", ["sparse", "dense"])
+def test_no_limit_of_a_backtest_sees_the_hour_it_was_made_in(buckets, every):
+    """Whatever the hours from a refresh on come to, by one or by a million, limits made until then stay."""
+    rng = np.random.default_rng(3)
+    counts = random_counts(rng, hours=460, silences=True)
+    setting = {"thresholds": SENSITIVE, "policy": Policy(every=every), "buckets": buckets}
+    before = backtest(counts, **setting)
+    for as_of in before.limits["as_of"].unique().sort().gather_every(5):
+        for more in (1, 10**6):
+            now = pl.when(pl.col("hour") >= as_of).then(more).otherwise(0)
+            after = backtest(counts.with_columns(pl.col("count") + now), **setting)
+            known = [result.limits.filter(pl.col("as_of") <= as_of) for result in (before, after)]
+            assert_frame_equal(*known)
+            assert known[0].height > 0
+
+
 @pytest.mark.parametrize("buckets", ["sparse", "dense"])
 def test_one_leaked_hour_would_be_seen(buckets):
     """The count of the hour at ``as_of`` itself is the future: moving it an hour earlier changes the limit."""

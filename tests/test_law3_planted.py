@@ -51,14 +51,32 @@ def test_scores_equal_what_was_planted(seed, buckets):
     assert sorted(result.matches["delay_hours"].drop_nulls()) == sorted(caught)
 
 
-def test_labels_an_hour_or_a_group_off_are_seen():
-    """The scores hang on the labels: a shift past the grace, or two groups' labels swapped, and they fall."""
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_labels_an_hour_off_are_seen(hours):
+    """One hour, and every delay is another: later by an hour, or sooner, which for none at all is no time."""
+    counts, escalations, truth = planted(np.random.default_rng(1))
+    shifted = escalations.with_columns(pl.col("escalated_at", "ended_at") + timedelta(hours=hours))
+    caught = [delay for over, is_labelled, delay in truth if over and is_labelled]
+    assert sorted(backtest(counts, escalations).matches["delay_hours"].drop_nulls()) == sorted(caught)
+    assert sorted(backtest(counts, shifted).matches["delay_hours"].drop_nulls()) == sorted(
+        delay - hours for delay in caught
+    )
+    # past the grace nothing is caught but by chance
+    late = escalations.with_columns(pl.col("escalated_at", "ended_at") + timedelta(hours=7))
+    assert backtest(counts, late).matches["caught_hour"].count() == 0
+
+
+def test_labels_of_two_groups_swapped_are_seen():
+    """Two groups caught at different times, their labels swapped: two more misses, two more false alarms."""
     counts, escalations, _ = planted(np.random.default_rng(1))
-    right = backtest(counts, escalations).summary()["events_caught"].item()
-    shifted = escalations.with_columns(pl.col("escalated_at", "ended_at") + timedelta(hours=7))
-    assert backtest(counts, shifted).summary()["events_caught"].item() < right
-    swapped = escalations.with_columns(group_id=pl.col("group_id").shift(1).fill_null(escalations["group_id"][-1]))
-    assert backtest(counts, swapped).summary()["events_caught"].item() < right
+    right = backtest(counts, escalations)
+    caught = right.matches.filter(pl.col("caught_hour").is_not_null()).sort("escalated_at")["group_id"]
+    one, other = caught[0], caught[-1]
+    swapped = escalations.with_columns(pl.col("group_id").replace({one: other, other: one}))
+    before, after = (result.summary().row(0, named=True) for result in (right, backtest(counts, swapped)))
+    assert after["events_caught"] == before["events_caught"] - 2
+    assert after["false_alarms"] == before["false_alarms"] + 2
+    assert (after["events"], after["alerts"]) == (before["events"], before["alerts"])
 
 
 @pytest.mark.parametrize("buckets", ["sparse", "dense"])
