@@ -8,16 +8,16 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from commands import Shell
 from histories import HOUR, MONDAY
 
 COMMAND = Path(sys.executable).with_name("issue-analytics")
+SHELL = Shell()
 REAL = Path(__file__).parents[2] / "shared" / "data" / "real"
 
 
 def run(*arguments, cwd, code=0):
-    done = subprocess.run(
-        [COMMAND, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, env={**os.environ, "COLUMNS": "80"}
-    )  # fmt: skip
+    done = SHELL.run(arguments, cwd=cwd, env={**os.environ, "COLUMNS": "80"})
     assert done.returncode == code, done.stderr + done.stdout
     assert "Traceback" not in done.stderr
     return done
@@ -35,7 +35,19 @@ def work(tmp_path_factory):
 
 def test_help_tells_every_command(tmp_path):
     text = run("--help", cwd=tmp_path).stdout
-    commands = ("demo", "simulate", "import", "check", "forecast", "backtest", "replay", "parity", "report", "issues")
+    commands = (
+        "demo",
+        "simulate",
+        "import",
+        "check",
+        "forecast",
+        "backtest",
+        "replay",
+        "parity",
+        "compare",
+        "report",
+        "issues",
+    )
     told = [line.split()[0] for line in text.split("Commands:")[1].split("Exit")[0].splitlines() if line.strip()]
     assert tuple(told) == commands
     for command in commands:

@@ -9,20 +9,25 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from commands import Shell
 from histories import HOUR, MONDAY, UTC_US
 
 import issue_analytics as ia
 from issue_analytics.issues.lifecycle import STATES
 
 COMMAND = Path(sys.executable).with_name("issue-analytics")
+SHELL = Shell()
 HOSTILE = "red \x1b[31m [bold]title[/bold] \u202e"
 
 
 def run(*arguments, cwd, code=0, answer=""):
     environment = {**os.environ, "COLUMNS": "80", "XDG_DATA_HOME": str(cwd / "home")}
     environment.pop("ISSUE_ANALYTICS_CONFIG", None)
-    command = [COMMAND, "issues", *map(str, arguments)]
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, input=answer, env=environment)
+    arguments = ["issues", *map(str, arguments)]
+    if "--store" in arguments:
+        done = SHELL.run(arguments, cwd=cwd, env=environment, answer=answer)
+    else:  # a process looks for the configuration once
+        done = subprocess.run([COMMAND, *arguments], cwd=cwd, capture_output=True, text=True, env=environment)
     assert done.returncode == code, done.stderr + done.stdout
     assert "Traceback" not in done.stderr
     return done
