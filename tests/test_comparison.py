@@ -202,11 +202,12 @@ def test_intervals_are_those_of_one_bootstrap_of_both(pair, cluster, block):
     wanted = {row["name"]: row for row in pl.concat(expected).to_dicts()}
     for row in found.scores.filter(pl.col("score") != "mean_delay_hours").iter_rows(named=True):
         want = wanted[row["score"]]
-        told = [row[name] for name in ("difference", "low", "high", "clusters", "note")]
+        told = [row[name] for name in ("difference", "low", "high", "clusters")]
         assert told == [
             pytest.approx(want[name]) if isinstance(want[name], float) else want[name]
-            for name in ("estimate", "low", "high", "clusters", "note")
+            for name in ("estimate", "low", "high", "clusters")
         ]
+        assert (row["note"] or "").removesuffix("few clusters differ").removesuffix("; ") == (want["note"] or "")
     assert (found.cluster, found.block, found.confidence, found.resamples) == (cluster, block, 0.8, 300)
     assert found.scores["clusters"].max() == (2 if cluster == "project" else first.select(KEY).n_unique())
 
@@ -437,6 +438,23 @@ def test_p_is_about_uniform_where_settings_differ_by_noise_only(pair):
         # to take its groups for independent is to see differences that are none
         if not name.endswith("_macro"):
             assert np.mean(np.array(found["group"][name]) <= 0.1) > 0.2
+
+
+def test_an_interval_that_few_groups_make_is_said_to_be_none():
+    """Of 80 groups nine differ: the interval may leave out 0 where p says that it is nothing; with ten it is silent."""
+    first, second = nearly_equal(1)
+    base = first.groups.with_columns(events=4, events_caught=2)
+    for differ in (9, 10):
+        more = (pl.int_range(pl.len()) < differ).cast(pl.Int64)
+        sides = [
+            replace(one, groups=base.with_columns(events_caught=pl.col("events_caught") + more * extra))
+            for one, extra in ((first, 0), (second, 1))
+        ]
+        rows = {row["score"]: row["note"] for row in compare(*sides, resamples=200).scores.to_dicts()}
+        assert rows["recall"] == rows["recall_macro"] == ("few clusters differ" if differ < 10 else None)
+    late = cut_off_results(0)
+    note = compare(*late).scores.filter(score="mean_delay_hours")["note"].item()
+    assert note == "too few clusters; few clusters differ"
 
 
 def test_holm_counts_every_row(pair):

@@ -27,6 +27,7 @@ from issue_analytics.scores import (
     swap_test,
     time_to_detect,
 )
+from issue_analytics.scores.intervals import FEW_CARRIERS, FEW_CLUSTERS
 
 __all__ = ["Comparison", "compare"]
 
@@ -48,7 +49,8 @@ class Comparison:
         scores: one row per score: ``score``, ``first``, ``second``, ``difference`` (second less first), ``low`` and
             ``high`` (of the difference: both results computed from the same draws of clusters), ``p`` (swap test by
             cluster; of the delay, of the hours without an alert while watched, 24 at most), ``p_holm`` (adjusted for
-            all rows), ``clusters``, ``note``. ``_macro`` rows weigh groups alike.
+            all rows), ``clusters``, ``note``. ``_macro`` rows weigh groups alike. Where the note says ``few clusters
+            differ`` (below 10), trust p and not the interval: of nothing it then left out 0 in 12 % of data sets.
         events: one row per escalation judged in either: its key, ``ended_at``, ``provenance``, ``title``, ``change``
             (``gained``: caught by the second only; ``lost``: by the first only; ``both``; ``neither``; ``judged in
             first only``, ``judged in second only``), ``peak``, and ``limit``, ``caught_hour``, ``delay_hours`` of each.
@@ -262,7 +264,7 @@ def _scores(
         .join(values[0], on="name", how="left", maintain_order="left")
         .join(values[1], on="name", how="left", maintain_order="left")
         .join(differences.drop("resamples"), on="name", how="left", maintain_order="left")
-        .join(swapped.select("name", "p"), on="name", how="left", maintain_order="left")
+        .join(swapped.select("name", "p", differ="clusters"), on="name", how="left", maintain_order="left")
         .rename({"name": "score", "estimate": "difference"})
     )
     if first.labelled:
@@ -272,8 +274,13 @@ def _scores(
     adjusted = np.full(rows.height, np.nan)
     adjusted[tested.to_numpy()] = holm(rows["p"].drop_nulls().to_numpy())
     return rows.with_columns(p_holm=pl.Series(adjusted).fill_nan(None)).select(
-        "score", "first", "second", "difference", "low", "high", "p", "p_holm", "clusters", "note"
+        "score", "first", "second", "difference", "low", "high", "p", "p_holm", "clusters", _note()
     )
+
+
+def _note() -> pl.Expr:
+    few = pl.when(pl.col("low").is_not_null(), pl.col("differ") < FEW_CARRIERS).then(pl.lit("few clusters differ"))
+    return pl.concat_str("note", few, separator="; ", ignore_nulls=True).replace("", None).alias("note")
 
 
 def _delay(
@@ -287,7 +294,8 @@ def _delay(
     number = keys.with_row_index("number")
     row: dict[str, object] = {"score": _DELAY, "first": means[0], "second": means[1]}
     clusters = pl.concat([frame.select(cluster) for frame in known]).n_unique() if keys.height else 0
-    row |= {"difference": None, "low": None, "high": None, "clusters": clusters, "note": "nothing to judge", "p": None}
+    row |= dict.fromkeys(("difference", "low", "high", "p", "differ"))
+    row |= {"clusters": clusters, "note": "nothing to judge"}
     if None not in means:
         columns = [
             frame.join(number, on=list(cluster), how="left", maintain_order="left")["number"].to_numpy()
@@ -307,12 +315,13 @@ def _delay(
         ends = [(1 - confidence) / 2, (1 + confidence) / 2]
         low, high = np.quantile(differences, ends) if differences.size else (0.0, 0.0)
         capped = [_capped(frame) for frame in sides]
-        p = swap_test(capped[0], capped[1], [_CAPPED], cluster=cluster, seed=seed)["p"].item()
-        row |= {"difference": means[1] - means[0], "p": p, "note": "too few clusters" if clusters < 30 else None}
+        swapped = swap_test(capped[0], capped[1], [_CAPPED], cluster=cluster, seed=seed)
+        row |= {"difference": means[1] - means[0], "p": swapped["p"].item(), "differ": swapped["clusters"].item()}
+        row |= {"note": "too few clusters" if clusters < FEW_CLUSTERS else None}
         still = {"note": "one cluster" if clusters == 1 else "no variation"}
         row |= {"low": float(low), "high": float(high)} if low < high else still
     floats = dict.fromkeys(("first", "second", "difference", "low", "high", "p"), pl.Float64)
-    schema = {"score": pl.String, "clusters": pl.Int64, "note": pl.String} | floats
+    schema = {"score": pl.String, "clusters": pl.Int64, "differ": pl.Int64, "note": pl.String} | floats
     return pl.DataFrame([row], schema=schema)
 
 

@@ -171,7 +171,7 @@ def show_comparison(found: "Comparison") -> None:
         of = [_SCORES[name.removesuffix("_macro")] for name in found.scores.filter(note=note)["score"]]
         fold(f"note, {', '.join(dict.fromkeys(of))}: {note}")
     counts = {row["change"]: row for row in found.changes().to_dicts()}
-    if found.mcnemar is not None:
+    if found.events.height:
         told = ", ".join(f"{counts[change]['events']:,} {change}" for change in ("gained", "lost", "both", "neither"))
         say(f"\nevents: {told} (McNemar p {_p(found.mcnemar)})")
         for change in ("judged in first only", "judged in second only"):
@@ -227,7 +227,7 @@ def _of_alert(row: Row) -> dict[str, str]:
 
 
 def _cut(title: str | None) -> str:
-    text = title or ""
+    text = " ".join((title or "")[:240].split())  # a line break in a title must not make a row of its own
     return text if len(text) <= 24 else f"{text[:23]}…"
 
 
