@@ -441,7 +441,7 @@ def test_p_is_about_uniform_where_settings_differ_by_noise_only(pair):
 
 
 def test_an_interval_that_few_groups_make_is_said_to_be_none():
-    """Of 80 groups nine differ: the interval may leave out 0 where p says that it is nothing; with ten it is silent."""
+    """Of 80 groups nine differ, and the interval hangs on whether a draw has them; of ten nothing is said."""
     first, second = nearly_equal(1)
     base = first.groups.with_columns(events=4, events_caught=2)
     for differ in (9, 10):

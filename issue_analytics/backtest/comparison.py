@@ -50,7 +50,7 @@ class Comparison:
             ``high`` (of the difference: both results computed from the same draws of clusters), ``p`` (swap test by
             cluster; of the delay, of the hours without an alert while watched, 24 at most), ``p_holm`` (adjusted for
             all rows), ``clusters``, ``note``. ``_macro`` rows weigh groups alike. Where the note says ``few clusters
-            differ`` (below 10), trust p and not the interval: of nothing it then left out 0 in 12 % of data sets.
+            differ`` (below 10) the interval is rough: go by p.
         events: one row per escalation judged in either: its key, ``ended_at``, ``provenance``, ``title``, ``change``
             (``gained``: caught by the second only; ``lost``: by the first only; ``both``; ``neither``; ``judged in
             first only``, ``judged in second only``), ``peak``, and ``limit``, ``caught_hour``, ``delay_hours`` of each.

@@ -19,7 +19,7 @@ __all__ = ["compare"]
 def compare(
     first_run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder made by backtest.")],
     second_run: Annotated[
-        Path | None, typer.Argument(metavar="[RUN]", help="The run to compare with; the same one if left out.")
+        Path | None, typer.Argument(metavar="RUN", help="The run to compare with; the same one if left out.")
     ] = None,
     first: Annotated[
         str | None,
