@@ -72,7 +72,7 @@ def bootstrap(
     resamples: int = 2000,
     confidence: float = 0.95,
     seed: int = 0,
-    method: Literal["t", "percentile"] | None = None,
+    method: Literal["t", "percentile", "wider"] | None = None,
 ) -> pl.DataFrame:
     """One row per ratio, or per difference of a ratio: name, estimate, low, high, clusters, resamples, note.
 
@@ -83,7 +83,10 @@ def bootstrap(
     ``method="t"`` studentises: ``estimate - q * error`` with the linearised cluster error, and q the quantiles of
     ``(resampled - estimate) / resampled error`` (Hall 1988; Cameron, Gelbach and Miller 2008). ``"percentile"`` takes
     the quantiles of the resampled ratios (Efron 1979), which is too narrow with few clusters
-    (``reports/validation.md``).
+    (``reports/validation.md``). ``"wider"`` takes the lower low of both and the higher high. Where two settings differ
+    in few clusters only, either alone fails: the studentised one left out 0 in a tenth to a fifth of data sets in which
+    neither was better (3 to 10 of 200 clusters differed), percentiles left out the truth in an eighth of those where
+    one setting only gained (4 of 200).
 
     With ``block``, a column of ``tallies`` such as the week, what falls together in time may do so in all clusters, as
     in an outage. Clusters and blocks are drawn independently, and a row weighs the product (the pigeonhole bootstrap;
@@ -103,11 +106,11 @@ def bootstrap(
         resamples: how many to draw.
         confidence: how often such intervals hold the truth.
         seed: the same seed gives the same answer, whatever the order of rows.
-        method: ``"t"`` unless there are blocks.
+        method: by default ``"percentile"`` with blocks, else ``"wider"`` for a difference and ``"t"`` for a ratio.
 
     Raises:
         SettingsError: ``confidence`` is not between 0 and 1, a column is missing, a name occurs twice, there are no
-            resamples, or ``method="t"`` with blocks.
+            resamples, ``method`` is none of these, or another than ``"percentile"`` with blocks.
 
     >>> from issue_analytics.scores.ratios import RECALL
     >>> tallies = pl.DataFrame({"group_id": range(40), "events": [2, 5] * 20, "events_caught": [2, 3, 0, 4] * 10})
@@ -120,9 +123,12 @@ def bootstrap(
         )
     if resamples < 1:
         raise SettingsError(f"{resamples} resamples: there must be at least one.")
-    if block is not None and method == "t":
-        raise SettingsError("method='t' has no error for clusters and blocks at once: leave out one of them.")
-    studentise = block is None and method != "percentile"
+    method = method or ("percentile" if block is not None else "t" if other is None else "wider")
+    if method not in ("t", "percentile", "wider"):
+        raise SettingsError(f"method: {method!r} is none of 't', 'percentile', 'wider'.")
+    if block is not None and method != "percentile":
+        raise SettingsError(f"method={method!r} has no error for clusters and blocks at once: leave out one of them.")
+    studentise = method != "percentile"
     frames = [tallies] if other is None else [tallies, other]
     data = sum_by_cluster(frames, ratios, [*cluster] if block is None else [*cluster, block])
     number = number_clusters(data.keys, cluster)
@@ -142,9 +148,7 @@ def bootstrap(
         estimate, error = float(estimates[0, column]), float(own[0, column])
         highest = 1.0 if ratio.share else np.inf
         bounds = (0.0 if other is None else -highest, highest)
-        low, high, defined = _interval(
-            estimate, error if studentise else None, drawn[:, column], errors[:, column], bounds, confidence
-        )
+        low, high, defined = _interval(method, estimate, error, drawn[:, column], errors[:, column], bounds, confidence)
         note = _note(clusters[column], estimate, low, few)
         ends = [ratio.scale * end for end in (estimate, low, high)]
         rows.append((ratio.name, *ends, clusters[column], defined, note))
@@ -223,29 +227,31 @@ def _clusters_and_blocks_drawn(
 
 
 def _interval(
+    method: str,
     estimate: float,
-    error: float | None,
+    error: float,
     drawn: Floats,
     errors: Floats,
     bounds: tuple[float, float],
     confidence: float,
 ) -> tuple[float, float, int]:
-    """Low, high, and of how many resamples; nan where they do not tell. Studentised if there is an error."""
+    """Low, high, and of how many resamples; nan where they do not tell."""
     defined = ~np.isnan(drawn)
     drawn, errors = drawn[defined], errors[defined]
     tails = [(1 + confidence) / 2, (1 - confidence) / 2]
     number = int(defined.sum())
     if not number or np.isnan(estimate):
         return np.nan, np.nan, number
-    if error is not None:
+    ends = [] if method == "t" else [np.quantile(drawn, tails[::-1])]
+    if method != "percentile":
         with np.errstate(divide="ignore", invalid="ignore"):
             away = drawn - estimate
             scaled = np.where(errors > 0, away / errors, np.where(np.abs(away) < 1e-12, 0.0, np.sign(away) * np.inf))
-        ends = estimate - np.quantile(scaled, tails, method="nearest") * error if error > 0 else np.full(2, np.nan)
-    else:
-        ends = np.quantile(drawn, tails[::-1])
-    low, high = (float(end) for end in np.clip(ends, *bounds))
-    if not np.isfinite([low, high]).all() or low == high:
+        own = estimate - np.quantile(scaled, tails, method="nearest") * error if error > 0 else np.full(2, np.nan)
+        ends.append(own)
+    lows, highs = np.clip(ends, *bounds).T
+    low, high = float(lows.min()), float(highs.max())
+    if not np.isfinite([low, high]).all() or (lows == highs).any():
         return np.nan, np.nan, number
     return low, high, number
 
