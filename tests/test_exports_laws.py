@@ -3,6 +3,7 @@
 import gzip
 import json
 import tempfile
+from collections import Counter
 from functools import partial
 from pathlib import Path
 
@@ -229,6 +230,33 @@ def test_many_short_lines_are_read_some_at_a_time(tmp_path, monkeypatch):
         assert tally.read == slow_tally.read == read_rows
         heights = [sum(part.read.values()) for part in read_file(tmp_path / name, Options())]
         assert max(heights) <= 300
+
+
+OF_OTHER_KINDS = {
+    "a message": ("status_changes", {"payload_type": "status_change", "new_status": 2, "update_date": NINE}),
+    "a message without its time": ("status_changes", {"detection_time": None, "new_status": 2, "update_date": NINE}),
+    "a count": ("hourly_counts", {"id": None, "fingerprint": None, "detection_time": None, "group_id": 7, "hour": NINE,
+                                  "count": 3}),
+    "fields of all kinds": ("occurrences", {"new_status": 2, "hour": NINE, "count": 3, "kind": {"a": 1}, "source": []}),
+    "another time": ("occurrences", {"received_at": NINE}),
+    "another title": ("occurrences", {"title": "t", "issue_title": None}),
+    "an event": ("occurrences", {"event": {"event_id": "e"}}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", OF_OTHER_KINDS)
+def test_a_file_that_begins_with_occurrences_may_hold_anything(tmp_path, what):
+    kind, odd = OF_OTHER_KINDS[what]
+    usual = {"id": "a", "project_id": 1, "fingerprint": ["f"], "detection_time": 1767603600.5, "issue_title": "b"}
+    records = [{**usual, "id": str(number)} for number in range(60)]
+    (tmp_path / "o.jsonl").write_text("\n".join(map(json.dumps, [*records, {**usual, **odd}])))
+    fast, slow = (list(read_file(tmp_path / "o.jsonl", Options(), fast=fast)) for fast in (True, False))
+    assert [part.accepted.keys() for part in fast] == [part.accepted.keys() for part in slow]
+    for part, same in zip(fast, slow, strict=True):
+        assert part.read == same.read
+        for name, frame in part.accepted.items():
+            assert_frame_equal(frame, same.accepted[name])
+    assert sum((Counter(part.read) for part in fast), Counter()) == Counter(["occurrences"] * 60 + [kind])
 
 
 def test_rows_that_lack_most_of_many_cells_are_read_some_at_a_time(tmp_path, monkeypatch):

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from itertools import chain
 from typing import Any, Final
 
 import numpy as np
@@ -21,7 +22,7 @@ from issue_analytics.exports.formats.form import Row
 from issue_analytics.exports.lines import Piece
 from issue_analytics.exports.values import text
 
-__all__ = ["Batch", "Wanted", "parse", "rename"]
+__all__ = ["Batch", "Wanted", "at_once", "parse", "rename"]
 
 _SMALL: Final = 2**16
 _MANY: Final = 2**19
@@ -64,6 +65,17 @@ def _type(name: str) -> Any:
     return pl.List(pl.String) if name in _LISTS else pl.String
 
 
+_SURE: Final = ("detection_time", "fingerprint")
+"""Where a record has these, it is an occurrence, unless its payload says that it is a status change."""
+
+
+def _sure(frame: pl.DataFrame) -> bool:
+    """Whether each record is an occurrence, whatever else it may hold."""
+    if not set(_SURE) <= set(frame.columns) or any(frame[name].has_nulls() for name in _SURE):
+        return False
+    return not frame.select((_payload(frame) == "status_change").any()).item()
+
+
 def _schema(wanted: Wanted) -> dict[str, Any]:
     fields = wanted.format.fields
     if wanted.columns is not None:
@@ -84,16 +96,26 @@ _NUMBERS: Final = {
 """Columns of ours that numbers may be read into as numbers; elsewhere their text matters."""
 
 
+def _seems_sure(wanted: Wanted) -> bool:
+    own = wanted.format is plain.FORMAT and wanted.columns is None and not wanted.forced
+    return own and set(_SURE) <= wanted.seen.keys()
+
+
 def _narrow(schema: Mapping[str, Any], wanted: Wanted) -> dict[str, Any]:
     """The schema of what the first records have. Polars stops at a value of any other field of ours, or other type.
 
+    Where they are occurrences for certain, fields of other kinds are not looked for: each costs time in every record.
     Lists are read as text: as lists they cost more than all other columns together.
     """
     each = wanted.format.fields.values()
     words = {name for fields in each for ours, names in fields.items() if ours not in _NUMBERS for name in names}
     types = {int: pl.Int64, float: pl.Float64}
     narrow: dict[str, Any] = {}
+    ours = plain.FIELDS["occurrences"].values() if _seems_sure(wanted) else ()
+    looked_for = {"event", *chain.from_iterable(ours)} if ours else schema.keys()
     for name, kind in schema.items():
+        if name not in looked_for:
+            continue
         if name not in wanted.seen:
             narrow[name] = pl.Null
         elif isinstance(kind, pl.Struct):
@@ -123,16 +145,15 @@ _HALF: Final = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|\\
 """Half a pair of surrogates, which polars reads as NUL without a word."""
 
 
-def _escapes(text: bytes) -> tuple[bool, bool]:
+def _escapes(piece: Piece) -> tuple[bool, bool]:
     r"""Whether surrogates may stand escaped in the text, and whether a string may begin with ``["``.
 
     One look at what stands around the backslashes: searches for three patterns would each read all of the text.
 
-    >>> _escapes(rb'{"a": "\ud83d"}'), _escapes(rb'{"a": "[\"b\"]"}'), _escapes(rb'{"a": "\n"}      ')
-    ((True, False), (False, True), (False, False))
+    >>> [_escapes(Piece(text, 1)) for text in (rb'{"a": "\ud83d"}', rb'{"a": "[\"b\"]"}', rb'{"a": "\n"}      ')]
+    [(True, False), (False, True), (False, False)]
     """
-    data = np.frombuffer(text, np.uint8)
-    at = np.flatnonzero(data == ord("\\"))
+    data, at = np.frombuffer(piece.text, np.uint8), piece.backslashes
     at = at[(at > 0) & (at < data.size - 5)]  # after the last of a record's strings there is no room for more
     after = data[at + 1]
     listed = bool(((after == ord('"')) & (data[at - 1] == ord("["))).any())
@@ -152,11 +173,11 @@ def _escapes(text: bytes) -> tuple[bool, bool]:
 def _read_narrow(piece: Piece, schema: Mapping[str, Any], wanted: Wanted) -> pl.DataFrame | None:
     """As :func:`_read`, for records like the first ones of their file, and twice as fast."""
     listed = [name for name in _LISTS if name in wanted.seen and isinstance(schema.get(name), pl.List)]
-    escapes = _escapes(piece.text)
+    escapes = _escapes(piece)
     if listed and escapes[1]:
         return None  # text that looks like a list could not be told from one
     frame = _read(piece, _narrow(schema, wanted), escapes[0], lists=listed)
-    if frame is None:
+    if frame is None or (_seems_sure(wanted) and not _sure(frame)):
         return None
     size = pl.col(pl.Float64).abs()
     if any(column.item() for column in frame.select(((size < 1) | (size >= _EXACT)).any())):
@@ -206,6 +227,8 @@ def _by_kind(frame: pl.DataFrame, wanted: Wanted) -> list[tuple[str, pl.DataFram
         return [(wanted.kind, rename(frame, wanted, wanted.kind))]
     if wanted.format is not plain.FORMAT:
         return [(kind, rename(frame, wanted, kind)) for kind in wanted.format.fields]
+    if _sure(frame):  # as most are
+        return [("occurrences", rename(frame, wanted, "occurrences"))]
 
     def has(*names: str) -> pl.Expr:
         return pl.any_horizontal(pl.lit(value=False), *(pl.col(n).is_not_null() for n in names if n in frame.columns))
@@ -443,14 +466,14 @@ def _nested(frame: pl.DataFrame, piece: Piece) -> bool:
     lists = pl.selectors.by_dtype(pl.List(pl.String))
     if any(column.item() for column in frame.select(lists.explode().pipe(opens).any())):
         return True
-    texts = pl.col(pl.String)
-    if not frame.select(pl.any_horizontal(opens(texts).any())).item():
-        return False
+    opening = frame.select(opens(pl.col(pl.String)).any())
     # a title may well begin with a bracket; its line tells whether it stands in quotes
-    rows = frame.select(pl.any_horizontal(opens(texts)).fill_null(value=False).arg_true()).to_series()
-    names = b"|".join(re.escape(name).encode() for name, kind in frame.schema.items() if kind == pl.String)
-    nested = re.compile(rb'"(?:' + names + rb')"[ \t\r]*:[ \t\r]*[\[{]')
-    return any(nested.search(piece.line(row)) for row in rows)
+    for name in (column.name for column in opening if column.item()):
+        nested = re.compile(b'"' + re.escape(name).encode() + rb'"[ \t\r]*:[ \t\r]*[\[{]')
+        rows = frame.select(opens(pl.col(name)).arg_true()).to_series()
+        if any(nested.search(piece.line(row)) for row in rows):
+            return True
+    return False
 
 
 def _lines_of(piece: Piece, first: int) -> Callable[[Sequence[int]], list[str | None]]:
@@ -461,10 +484,25 @@ def _lines_of(piece: Piece, first: int) -> Callable[[Sequence[int]], list[str | 
     return texts
 
 
+def at_once(piece: Piece, wanted: Wanted) -> Batch | None:
+    """All of a piece by polars, where its format has no nesting and polars sees in it what Python would see."""
+    if piece.problem is not None or wanted.format.open is not None or piece.lines > _MANY:
+        return None
+    schema = _schema(wanted)
+    frame = _read_narrow(piece, schema, wanted) if wanted.seen else None
+    if frame is None:
+        frame = _read(piece, schema, surrogates=True)
+    if frame is None:
+        return None
+    frame = frame.with_row_index("row", offset=piece.first).with_columns(pl.col("row").cast(pl.Int64))
+    return Batch(_adapted(_by_kind(frame, wanted), wanted), [], _lines_of(piece, piece.first))
+
+
 def parse(piece: Piece, wanted: Wanted, *, first: int | None = None, fast: bool = True) -> Iterator[tuple[Batch, int]]:
     """Read a piece of records; yields batches, each with the number that follows its last record.
 
-    ``first`` is the number of the piece's first record where earlier records held several rows.
+    ``first`` is the number of the piece's first record where earlier records held several rows. ``fast`` is for pieces
+    that :func:`at_once` could not read: parts of them, it may.
     """
     first = piece.first if first is None else first
     if piece.lines > _MANY:
@@ -473,19 +511,10 @@ def parse(piece: Piece, wanted: Wanted, *, first: int | None = None, fast: bool 
     if wanted.format.open is not None:
         yield _nested_rows(piece, wanted, first, fast=fast)
         return
-    schema = _schema(wanted)
-    if fast:
-        frame = _read_narrow(piece, schema, wanted) if wanted.seen else None
-        if frame is None:
-            frame = _read(piece, schema, surrogates=True)
-        if frame is not None:
-            frame = frame.with_row_index("row", offset=first).with_columns(pl.col("row").cast(pl.Int64))
-            yield Batch(_adapted(_by_kind(frame, wanted), wanted), [], _lines_of(piece, first)), first + piece.lines
-            return
-        if piece.text.find(b"\n", _step(piece.text)) >= 0:  # at least two parts, each smaller than the whole
-            yield from _in_parts(piece, wanted, first, fast=fast)
-            return
-    yield _slow(piece, wanted, schema, first)
+    if fast and piece.text.find(b"\n", _step(piece.text)) >= 0:  # at least two parts, each smaller than the whole
+        yield from _in_parts(piece, wanted, first, fast=fast)
+        return
+    yield _slow(piece, wanted, _schema(wanted), first)
 
 
 def _step(text: bytes) -> int:
@@ -498,7 +527,13 @@ def _in_parts(piece: Piece, wanted: Wanted, first: int, *, fast: bool) -> Iterat
         end = text.find(b"\n", min(start + _step(text), len(text)))
         if end < 0:  # the last lines; never the whole text again, however long its last line
             end = text.rfind(b"\n") if start == 0 else len(text)
-        for batch, following in parse(Piece(text[start:end], first), wanted, first=first, fast=fast):
-            yield batch, following
-            first = following
+        part = Piece(text[start:end], first)
+        whole = at_once(part, wanted) if fast else None
+        if whole is not None:
+            yield whole, first + part.lines
+            first += part.lines
+        else:
+            for batch, following in parse(part, wanted, first=first, fast=fast):
+                yield batch, following
+                first = following
         start = end + 1

@@ -21,6 +21,9 @@ BLOCK: Final = 2**24
 
 MAX_RECORD: Final = 2**24
 
+_SLICE: Final = 2**20
+"""Bytes looked at in one go: what is computed of all of a block are new pages, which cost more than the looking."""
+
 _SHOWN: Final = 1_000
 _MANY: Final = 2**18
 """Elements of an array in one block, however short: each may become a reject."""
@@ -35,9 +38,27 @@ class Piece:
     problem: str | None = None
 
     @cached_property
+    def _marks(self) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+        data = np.frombuffer(self.text, np.uint8)
+        found = [np.zeros(0, np.intp)]
+        for start in range(0, data.size, _SLICE):
+            part = data[start : start + _SLICE]
+            either = part == ord("\n")
+            either |= part == ord("\\")
+            found.append(np.flatnonzero(either) + start)
+        places = np.concatenate(found)
+        ends = data[places] == ord("\n")
+        return places[ends], places[~ends]
+
+    @property
     def breaks(self) -> npt.NDArray[np.intp]:
         """Where lines end."""
-        return np.flatnonzero(np.frombuffer(self.text, np.uint8) == ord("\n"))
+        return self._marks[0]
+
+    @property
+    def backslashes(self) -> npt.NDArray[np.intp]:
+        """Where backslashes stand."""
+        return self._marks[1]
 
     @property
     def lines(self) -> int:

@@ -11,13 +11,13 @@ import polars as pl
 
 from issue_analytics.errors import ExportError, SettingsError
 from issue_analytics.exports import tables
-from issue_analytics.exports.ahead import ahead
+from issue_analytics.exports.ahead import ahead, beside
 from issue_analytics.exports.files import Source, chunks, content_hash, expand, told
 from issue_analytics.exports.formats import FORMATS, envelopes, plain, snuba, table_format_of
 from issue_analytics.exports.formats.form import Format
-from issue_analytics.exports.jsonlines import Batch, Wanted, parse
+from issue_analytics.exports.jsonlines import Batch, Wanted, at_once, parse
 from issue_analytics.exports.kinds import KINDS, hourly_counts
-from issue_analytics.exports.lines import documents, pieces
+from issue_analytics.exports.lines import Piece, documents, pieces
 from issue_analytics.exports.quarantine import REJECTS, Given, refuse, split, warnings_of
 from issue_analytics.exports.sniff import Sniffed, UnknownFileError, sniff
 from issue_analytics.frames import PROVENANCES, check, empty
@@ -36,6 +36,9 @@ __all__ = [
 ]
 
 _NAMED: Final[Mapping[str, Format]] = {form.name: form for form in FORMATS if form is not plain.FORMAT}
+
+_SIDE_BY_SIDE: Final = 2
+"""Blocks that are parsed at once: polars reads one in one thread. More would outrun what is done with the rows."""
 
 NAMES: Final = (*KINDS, *_NAMED)
 """What ``format`` may be: a kind of row, for records and tables without nesting, or the name of a format."""
@@ -213,7 +216,14 @@ def _batches(file: _File, fallback: str) -> Iterator[tuple[Format, Batch]]:
     else:
         records = documents(sniffed.stream, array=sniffed.content == "array")
     shift = 0
-    for piece in records:
+
+    def look(piece: Piece) -> Batch | None:
+        return at_once(piece, wanted) if file.fast else None
+
+    for piece, whole in beside(look, records, _SIDE_BY_SIDE):
+        if whole is not None:
+            yield wanted.format, whole  # without nesting: each line is one row
+            continue
         if piece.problem is not None:
             broken = [(piece.first + shift, piece.problem, piece.text.decode("utf-8", "replace"))]
             yield wanted.format, Batch([], broken, lambda numbers: [None for _ in numbers])

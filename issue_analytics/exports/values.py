@@ -112,6 +112,8 @@ def times(values: pl.Series, name: str, *, required: bool = True) -> tuple[pl.Se
     """
     dtype = values.dtype
     height = len(values)
+    if dtype == pl.Null and not required:
+        return nothing(height, TIME), None
     naive = nothing(height, pl.Boolean)
     if dtype == pl.Null:
         at = nothing(height, pl.Int64)
@@ -207,7 +209,7 @@ def text(values: pl.Series) -> pl.Series:
         values = pl.Series([_json(value) for value in values.to_list()], dtype=pl.String)
     else:
         values = values.cast(pl.String)
-    return values.replace("", None)
+    return values.replace("", None) if (values == "").any() else values  # looking costs an eighth
 
 
 def _decoded(value: bytes) -> str:
