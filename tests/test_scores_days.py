@@ -6,8 +6,9 @@ import pytest
 from histories import HOUR, random_counts, random_exposure
 
 from issue_analytics.backtest import Policy, backtest
+from issue_analytics.errors import FrameError
 from issue_analytics.frames import KEY
-from issue_analytics.scores import group_days
+from issue_analytics.scores import burden, group_days, judged_counts, reset_times, transitions
 from issue_analytics.thresholds import ThresholdVariables
 
 SENSITIVE = ThresholdVariables(0, 0.7, 0.7, 0, 0)
@@ -61,3 +62,32 @@ def test_nothing_exposed_has_no_days():
     )
     result = backtest(counts, exposure=exposure)
     assert group_days(result.exposure, result.limits, result.counts, result.crossings).is_empty()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (lambda spans: spans.with_columns(end=None), "end holds nulls"),
+        (lambda spans: pl.concat([spans, spans]), "overlap"),
+        (lambda spans: pl.concat([spans.with_columns(pl.col("start") + HOUR), spans]), "overlap"),
+        (lambda spans: spans.with_columns(pl.col("start") + HOUR / 2), "whole hours"),
+        (lambda spans: spans.with_columns(end="start"), "start is before end"),
+        (lambda spans: spans.lazy(), "eager"),
+        (lambda spans: spans.rename({"end": "until"}), "no column end"),
+    ],
+    ids=["open", "twice", "overlapping", "in part", "empty", "lazy", "nameless"],
+)
+def test_hours_in_part_twice_or_without_end_are_refused(spoil, why):
+    """They would be counted twice, or not at all, and nobody would know."""
+    counts = random_counts(np.random.default_rng(3))
+    result = backtest(counts, thresholds=SENSITIVE, buckets="dense")
+    spans = spoil(result.exposure.filter(pl.col("end") - pl.col("start") > HOUR))
+    for call in (
+        lambda: group_days(spans, result.limits, counts, result.crossings),
+        lambda: judged_counts(spans, result.limits, counts),
+        lambda: transitions(spans, result.limits, result.crossings),
+        lambda: burden(result.alerts, spans),
+        lambda: reset_times(result.matches, result.crossings, spans),
+    ):
+        with pytest.raises(FrameError, match=why):
+            call()

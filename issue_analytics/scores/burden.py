@@ -6,6 +6,7 @@ from typing import Final
 import polars as pl
 
 from issue_analytics.errors import SettingsError
+from issue_analytics.scores.exposed import exposed
 from issue_analytics.scores.ratios import Ratio
 
 __all__ = ["ALERTS_PER_PROJECT_DAY", "alerts_per_project_day", "burden", "days_over", "worst_days"]
@@ -30,6 +31,9 @@ def burden(alerts: pl.DataFrame, exposure: pl.DataFrame) -> pl.DataFrame:
         that day), ``exposed_hours`` (of all of them together), ``alerts`` (that began on it) and ``false_alarms`` (null
         where alerts have no verdict).
 
+    Raises:
+        FrameError: the exposure has open or overlapping spans, or hours in part.
+
     >>> from datetime import UTC, datetime
     >>> start = datetime(2026, 1, 5, 22, tzinfo=UTC)
     >>> watched = pl.DataFrame({"project_id": [1], "group_id": [7], "start": start, "end": start + timedelta(hours=30)})
@@ -38,9 +42,7 @@ def burden(alerts: pl.DataFrame, exposure: pl.DataFrame) -> pl.DataFrame:
     [(datetime.date(2026, 1, 5), 1, 2, 1, 1), (datetime.date(2026, 1, 6), 1, 24, 0, 0), ...]
     """
     last = pl.col("end") - timedelta(microseconds=1)
-    pieces = exposure.lazy().select(
-        "project_id", "group_id", "start", "end", date=pl.date_ranges(pl.col("start").dt.date(), last.dt.date())
-    )
+    pieces = exposed(exposure).lazy().with_columns(date=pl.date_ranges(pl.col("start").dt.date(), last.dt.date()))
     midnight = pl.col("date").cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
     watched = pl.min_horizontal("end", midnight + _DAY) - pl.max_horizontal("start", midnight)
     days = (

@@ -224,6 +224,9 @@ def transitions(exposure: pl.DataFrame, limits: pl.DataFrame, crossings: pl.Data
         One row per group with hours under a limit: ``project_id``, ``group_id``, ``n00``, ``n01`` (quiet, then over),
         ``n10``, ``n11``; by group.
 
+    Raises:
+        FrameError: the exposure has open or overlapping spans, or hours in part.
+
     >>> from datetime import UTC, date, datetime
     >>> monday = datetime(2026, 1, 5, tzinfo=UTC)
     >>> group = {"project_id": [1], "group_id": [7]}

@@ -7,6 +7,7 @@ import polars as pl
 
 from issue_analytics.counts import HOUR
 from issue_analytics.frames import KEY, RULES
+from issue_analytics.scores.exposed import exposed
 
 __all__ = ["first_of", "group_days", "hours_in", "limit_spans", "limits_of"]
 
@@ -31,6 +32,9 @@ def group_days(
         made; null where there was none), ``limit`` (events per clock hour; null), ``rule``, ``hours`` (judged hours in
         which it was in force), ``busy_hours`` (those with an occurrence), ``occurrences``, ``peak`` (largest count of
         one hour) and ``crossings`` (hours over the limit); by group, day and ``as_of``.
+
+    Raises:
+        FrameError: the exposure has open or overlapping spans, or hours in part.
 
     >>> from datetime import UTC, date, datetime
     >>> monday = datetime(2026, 1, 5, tzinfo=UTC)
@@ -82,6 +86,9 @@ def limit_spans(exposure: pl.DataFrame, limits: pl.DataFrame) -> pl.DataFrame:
         One row per group, UTC day, limit and span: ``project_id``, ``group_id``, ``date``, ``as_of``, ``limit``
         (null where the window was silent), ``rule``, ``start``, ``end``, and ``number``, which is the same for spans of
         one group, day and limit; by group, day, ``as_of`` and ``start``. Hours for which no limit was made are in none.
+
+    Raises:
+        FrameError: the exposure has open or overlapping spans, or hours in part.
     """
     return _numbered(_limited(_exposed_days(exposure), _held(limits)))
 
@@ -122,7 +129,8 @@ def _exposed_days(exposure: pl.DataFrame) -> pl.DataFrame:
     """Cut spans at midnight UTC."""
     first, last = pl.col("start").dt.date(), (pl.col("end") - HOUR).dt.date()
     return (
-        exposure.select(*KEY, "start", "end", date=pl.date_ranges(first, last))
+        exposed(exposure)
+        .with_columns(date=pl.date_ranges(first, last))
         .explode("date")
         .with_columns(
             start=pl.max_horizontal("start", _MIDNIGHT),

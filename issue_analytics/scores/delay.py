@@ -12,6 +12,7 @@ from issue_analytics.counts import HOUR
 from issue_analytics.errors import SettingsError
 from issue_analytics.frames import KEY
 from issue_analytics.scores.clusters import number_clusters
+from issue_analytics.scores.exposed import exposed
 from issue_analytics.scores.intervals import FEW_CLUSTERS
 from issue_analytics.scores.resampling import cluster_weights
 from issue_analytics.scores.survival import (
@@ -291,6 +292,9 @@ def reset_times(matches: pl.DataFrame, crossings: pl.DataFrame, exposure: pl.Dat
         ``hours`` (null where the end is not known, or was not watched) and ``happened`` (whether it was reset while
         watched), to be summed up by :mod:`~issue_analytics.scores.survival`.
 
+    Raises:
+        FrameError: the exposure has open or overlapping spans, or hours in part.
+
     >>> from datetime import UTC, datetime
     >>> start = datetime(2026, 1, 5, tzinfo=UTC)
     >>> hours = [start, start + HOUR, start + 2 * HOUR]
@@ -307,7 +311,7 @@ def reset_times(matches: pl.DataFrame, crossings: pl.DataFrame, exposure: pl.Dat
     watched = (
         ended.sort("hour")
         .join_asof(
-            exposure.select(*KEY, "start", "end").sort("start"),
+            exposed(exposure).sort("start"),
             left_on="hour",
             right_on="start",
             by=list(KEY),

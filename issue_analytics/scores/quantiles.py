@@ -60,6 +60,9 @@ def judged_counts(exposure: pl.DataFrame, limits: pl.DataFrame, counts: pl.DataF
         ``limit`` (null where the window was silent), ``rule``, ``count`` (0: silent hours) and ``hours`` (how many had
         that count); by group, day, ``as_of`` and count. Hours for which no limit was made are left out.
 
+    Raises:
+        FrameError: the exposure has open or overlapping spans, or hours in part.
+
     >>> from datetime import UTC, date, datetime
     >>> monday = datetime(2026, 1, 5, tzinfo=UTC)
     >>> group = {"project_id": [1], "group_id": [7]}
