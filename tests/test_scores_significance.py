@@ -236,6 +236,9 @@ def test_mistakes_are_said():
     tallies = random_tallies(np.random.default_rng(1))
     with pytest.raises(SettingsError, match="at least one"):
         swap_test(tallies, tallies, HEADLINE, swaps=0)
+    for wrong in (-1, 2.5, float("nan")):
+        with pytest.raises(SettingsError, match="no whole number"):
+            mcnemar([3, wrong], 12)
     with pytest.raises(SettingsError, match="team"):
         swap_test(tallies, tallies, HEADLINE, cluster=["team"])
     with pytest.raises(SettingsError, match="no column noise"):

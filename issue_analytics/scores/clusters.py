@@ -40,7 +40,7 @@ def sum_by_cluster(frames: Sequence[pl.DataFrame], ratios: Sequence[Ratio], clus
         cluster: columns whose values tell clusters apart.
 
     Raises:
-        SettingsError: a column of ``cluster`` is missing, or a name occurs twice among ``ratios``.
+        SettingsError: a column of ``cluster`` or of a ratio is missing, or a name occurs twice among ``ratios``.
 
     >>> from issue_analytics.scores.ratios import RECALL
     >>> tallies = pl.DataFrame({"project_id": [2, 1, 2], "events": [1, 3, 4], "events_caught": [1, 0, 2]})
@@ -56,7 +56,10 @@ def sum_by_cluster(frames: Sequence[pl.DataFrame], ratios: Sequence[Ratio], clus
         raise SettingsError(f"a name occurs twice among the ratios: {', '.join(names)}.")
     sides = [ratio.top for ratio in ratios] + [ratio.bottom for ratio in ratios]
     columns = [side.cast(pl.Float64).alias(f"side {at}") for at, side in enumerate(sides)]
-    summed = [frame.select(*cluster, *columns).group_by(cluster).sum() for frame in frames]
+    try:
+        summed = [frame.select(*cluster, *columns).group_by(cluster).sum() for frame in frames]
+    except pl.exceptions.ColumnNotFoundError as error:
+        raise SettingsError(f"tallies for {', '.join(names)}: {str(error).splitlines()[0]}.") from None
     keys = pl.concat([frame.select(cluster) for frame in summed]).unique().sort(cluster)
     placed = [
         keys.join(frame, on=cluster, how="left", nulls_equal=True, maintain_order="left").drop(cluster)

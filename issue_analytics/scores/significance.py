@@ -35,7 +35,7 @@ def mcnemar(only_first: ArrayLike, only_second: ArrayLike) -> Floats:
         only_second: how many only the second caught.
 
     Raises:
-        SettingsError: a number is below 0.
+        SettingsError: a number is below 0, or none.
 
     >>> round(float(mcnemar(3, 12)), 12)
     0.03515625
@@ -43,8 +43,8 @@ def mcnemar(only_first: ArrayLike, only_second: ArrayLike) -> Floats:
     from scipy.special import bdtr
 
     first, second = np.broadcast_arrays(np.asarray(only_first, np.float64), np.asarray(only_second, np.float64))
-    if (np.minimum(first, second) < 0).any():
-        raise SettingsError("a number of escalations is below 0.")
+    if not ((np.minimum(first, second) >= 0) & (first % 1 == 0) & (second % 1 == 0)).all():
+        raise SettingsError("a number of escalations is below 0 or no whole number.")
     tail: Floats = bdtr(np.minimum(first, second), (first + second).astype(np.int64), 0.5)
     return np.minimum(1.0, 2 * tail)
 
