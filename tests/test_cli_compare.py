@@ -149,6 +149,10 @@ def test_json_has_everything(work):
         assert [row["change"] for row in told[name]] == moved["change"].to_list()
         assert set(told[name][0]) == set(frame.columns)
     assert {row["change"] for row in told["alerts"]} == {"gained", "lost"} & set(found.alerts["change"])
+    # with two projects only, draws hardly tell one seed from another
+    told = json.loads(run("a", "b", "--resamples", 150, "--seed", 3, "--json", cwd=work).stdout)
+    assert told["scores"] == compare(*results, resamples=150, seed=3).scores.to_dicts()
+    assert told["scores"] != compare(*results, resamples=150, seed=4).scores.to_dicts()
 
 
 def test_the_whole_is_written(work, tmp_path):
