@@ -115,7 +115,7 @@ def test_of_several_settings_two_are_named(work, name):
     expected = run("b", "a", "--json", cwd=work).stdout
     told = run("three", "--first", name, "--second", "standard", "--json", cwd=work).stdout
     assert json.loads(told) | {"first": 0, "second": 0} == json.loads(expected) | {"first": 0, "second": 0}
-    assert json.loads(told)["second"] == {"run": "three", "setting": "standard"}
+    assert json.loads(told)["second"] == {"run": "three", "setting": "standard", "rules": RULES}
     mixed = run("three", "a", "--first", name, "--json", cwd=work).stdout
     assert json.loads(mixed)["scores"] == json.loads(expected)["scores"]
     mixed = run("b", "three", "--second", "standard", "--json", cwd=work).stdout
@@ -134,8 +134,8 @@ def test_json_has_everything(work):
     }  # fmt: skip
     results = [open_run(work / name).results[0] for name in ("a", "b")]
     found = compare(*results, cluster="project", block="1w", resamples=150, seed=3)
-    assert told["first"] == {"run": "a", "setting": "standard"}
-    assert told["second"] == {"run": "b", "setting": LOWER.digest}
+    assert told["first"] == {"run": "a", "setting": "standard", "rules": RULES}
+    assert told["second"] == {"run": "b", "setting": LOWER.digest, "rules": RULES}
     assert (told["cluster"], told["block"], told["resamples"], told["confidence"]) == ("project", "1w", 150, 0.95)
     assert told["matching"] == str(Matching())
     assert told["scores"] == found.scores.to_dicts()
