@@ -18,6 +18,7 @@ from issue_analytics.thresholds import STANDARD, TIGHTER, ThresholdVariables, lo
 
 SHELL = Shell()
 LOWER = ThresholdVariables(0, 0.7, 0.7, 0, 0)
+RULES = "limits every 1d, dense buckets, policy every-hour"
 HOSTILE = "\x1b[31mred\x1b[0m [bold]b[/bold]\nalerts: 0 gained\r\x07 \u202egnp.exe </td><script>"
 
 

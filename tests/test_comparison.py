@@ -553,6 +553,22 @@ def test_titles_stand_beside_events_and_alerts_as_they_are(pair):
     )  # fmt: skip
 
 
+def test_one_setting_under_two_rules_can_be_told_apart():
+    """Names alone would say: standard against standard."""
+    counts, escalations, _ = history(2, groups=3)
+    sides = [
+        backtest(counts, escalations, buckets=buckets, policy=Policy(every=every, offset=offset))
+        for buckets, every, offset in (("sparse", "1d", "0h"), ("dense", "1w", "3h"))
+    ]
+    found = compare(*sides, resamples=10)
+    assert (found.first, found.second) == ("standard", "standard")
+    assert found.rules == (
+        "limits every 1d, sparse buckets, policy every-hour",
+        "limits every 1w, offset 3h, dense buckets, policy every-hour",
+    )
+    assert found.matching == "lead 1 h, grace 1 h, open 24 h, merge 12 h, one to one"
+
+
 def test_a_comparison_is_written_whole(pair, tmp_path):
     found = compare(*pair, block="1w", resamples=100)
     folder = found.write(str(tmp_path / "a" / "b"))
@@ -563,8 +579,8 @@ def test_a_comparison_is_written_whole(pair, tmp_path):
         assert_frame_equal(pl.read_parquet(folder / f"{name}.parquet"), getattr(found, name))
     assert json.loads((folder / "setting.json").read_text()) == {
         name: getattr(found, name)
-        for name in ("first", "second", "mcnemar", "cluster", "block", "confidence", "resamples")
-    }
+        for name in ("first", "second", "matching", "mcnemar", "cluster", "block", "confidence", "resamples")
+    } | {"rules": list(found.rules)}
     with pytest.raises(DatasetError, match="exists already"):
         found.write(folder)
     (tmp_path / "file").write_text("")

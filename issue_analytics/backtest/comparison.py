@@ -44,8 +44,10 @@ class Comparison:
     """What changes from a first result to a second.
 
     Attributes:
-        first: digest and name of the first setting, for reading.
+        first: name of the first setting, else its digest, for reading.
         second: of the second.
+        rules: how the limits of each were made and who was checked, in words: one setting may differ in that alone.
+        matching: when an alert and an escalation are about the same thing, in words; the same for both.
         scores: one row per score: ``score``, ``first``, ``second``, ``difference`` (second less first), ``low`` and
             ``high`` (of the difference: both results computed from the same draws of clusters), ``p`` (swap test by
             cluster; of the delay, of the hours without an alert while watched, 24 at most), ``p_holm`` (adjusted for
@@ -65,6 +67,8 @@ class Comparison:
 
     first: str
     second: str
+    rules: tuple[str, str]
+    matching: str
     scores: pl.DataFrame
     events: pl.DataFrame
     alerts: pl.DataFrame
@@ -102,8 +106,10 @@ class Comparison:
         """
         about = {
             name: getattr(self, name)
-            for name in ("first", "second", "mcnemar", "cluster", "block", "confidence", "resamples")
-        }
+            for name in (
+                "first", "second", "rules", "matching", "mcnemar", "cluster", "block", "confidence", "resamples",
+            )
+        }  # fmt: skip
         return write_folder(path, {"scores": self.scores, "events": self.events, "alerts": self.alerts}, about)
 
     def __repr__(self) -> str:
@@ -174,6 +180,8 @@ def compare(
     return Comparison(
         first=_name(first),
         second=_name(second),
+        rules=(_rules(first), _rules(second)),
+        matching=str(first.matching),
         scores=_scores(first, second, columns, block, confidence, resamples, seed),
         events=events,
         alerts=alerts,
@@ -187,6 +195,10 @@ def compare(
 
 def _name(result: BacktestResult) -> str:
     return result.thresholds.name or result.thresholds.digest
+
+
+def _rules(result: BacktestResult) -> str:
+    return f"limits {result.policy.schedule}, {result.buckets} buckets, policy {result.policy.name}"
 
 
 def _same(first: BacktestResult, second: BacktestResult) -> None:

@@ -62,9 +62,9 @@ def compare(
     if as_json:
         say_json(
             {
-                "first": {"run": str(first_run), "setting": found.first},
-                "second": {"run": str(second_run or first_run), "setting": found.second},
-                "matching": str(results[0].matching),
+                "first": {"run": str(first_run), "setting": found.first, "rules": found.rules[0]},
+                "second": {"run": str(second_run or first_run), "setting": found.second, "rules": found.rules[1]},
+                "matching": found.matching,
                 "cluster": cluster,
                 "block": block,
                 "confidence": found.confidence,
@@ -78,12 +78,9 @@ def compare(
             }
         )
         return
-    for place, run, result in zip(("first", "second"), (first_run, second_run or first_run), results, strict=True):
-        fold(
-            f"{place}: {result.thresholds.name or result.thresholds.digest}, {run}, limits {result.policy.schedule}, "
-            f"{result.buckets} buckets, policy {result.policy.name}"
-        )
-    say(f"matching: {results[0].matching}\n")
+    fold(f"first: {found.first}, {first_run}, {found.rules[0]}")
+    fold(f"second: {found.second}, {second_run or first_run}, {found.rules[1]}")
+    say(f"matching: {found.matching}\n")
     show_comparison(found)
     if out is not None:
         say(f"\nscores, events and alerts: {out}")
