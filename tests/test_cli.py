@@ -1,5 +1,6 @@
 """The command line as a user meets it: real processes, real files."""
 
+import itertools
 import json
 import os
 import subprocess
@@ -120,6 +121,13 @@ def test_a_backtest_says_its_scores(work):
     assert summary["digest"] == "9d2bd171"
     assert summary["events"] > 0
     assert f"{summary['events_caught']:,} of {summary['events']:,}" in text
+    # of a delay there is only the interval that takes events as independent
+    lines = text.splitlines()
+    below = {line[:24].strip(): after for line, after in itertools.pairwise(lines)}
+    assert below["delay, median hours"].startswith("  95 % if independent ")
+    assert below["recall"].startswith("  95 %   ")
+    assert "if independent: as if each false alarm (exact Poisson), or event" in " ".join(text.split())
+    assert all(len(line) <= 80 for line in lines)
 
 
 def test_the_recorded_truth_is_warned_of_as_circular(work):
