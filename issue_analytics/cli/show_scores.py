@@ -29,12 +29,12 @@ def show_results(results: "Sequence[BacktestResult]", truth: str) -> None:
 
     first = results[0]
     exposed = first.groups["exposed_hours"].sum() / 168
-    say(
+    fold(
         f"{first.groups.height:,} issues, {exposed:,.0f} exposed series-weeks; truth: {truth}; "
         f"limits {first.policy.schedule}, {first.buckets} buckets"
     )
     if left_out := first.left_out.height:
-        say(f"left out: {left_out:,} issues whose events were merged, moved or deleted after the fact (--merged keep)")
+        fold(f"left out: {left_out:,} issues whose events were merged, moved or deleted after the fact (--merged keep)")
     if first.labelled:
         say(f"matching: {first.matching}")
     say()
