@@ -15,7 +15,7 @@ import pytest
 from matplotlib import pyplot as plt
 
 from issue_analytics import thresholds
-from issue_analytics.backtest import backtest
+from issue_analytics.backtest import Matching, backtest, compare
 from issue_analytics.backtest.runs import open_run, write_run
 from issue_analytics.errors import DatasetError, FrameError, SettingsError
 from issue_analytics.frames import empty
@@ -128,11 +128,14 @@ def report(results, folder, **options):
 
 
 def cells(page, table_id):
-    """The rows of a table as dictionaries by its headings."""
+    """The rows of a table as dictionaries by its headings; the second of a name is called ``name (2)``."""
     rows = re.findall(
         r"<tr[^>]*>(.*?)</tr>", re.search(rf'id="{table_id}-c0".*?</table>', page, re.DOTALL)[0], re.DOTALL
     )
     heads = re.findall(r"<th[^>]*>(.*?)</th>", re.search(rf'<th[^>]*id="{table_id}-c0".*?</tr>', page, re.DOTALL)[0])
+    heads = [
+        f"{head} ({heads[:nth].count(head) + 1})" if head in heads[:nth] else head for nth, head in enumerate(heads)
+    ]
     return [dict(zip(heads, re.findall(r"<td[^>]*>(.*?)</td>", row), strict=True)) for row in rows if "<td" in row]
 
 
@@ -156,7 +159,7 @@ def test_a_report_is_one_page_that_asks_for_nothing_from_outside(results, tmp_pa
     style = re.search(r"<style>(.*?)</style>", text, re.DOTALL)[1]
     assert "url(" not in style
     assert "@import" not in style
-    assert len(pictures(text)) == 3 + 3 + 3
+    assert len(pictures(text)) == 4 + 3 + 3
     for picture in pictures(text):
         for element in ET.fromstring(picture).iter():  # noqa: S314 # our own
             assert element.tag.rpartition("}")[2] not in {"script", "foreignObject", "a", "image"}
@@ -237,28 +240,113 @@ def test_nothing_global_is_touched(results, tmp_path):
     assert plt.get_fignums() == figures
 
 
-def test_the_summary_table_says_what_the_results_say(results, tmp_path):
-    rows = cells(report(results, tmp_path), "summary")
-    for nth, (row, result) in enumerate(zip(rows, results, strict=True)):
+def per_cent(low, high):
+    return f"{100 * low:.1f} to {100 * high:.1f}"
+
+
+def test_the_summary_tables_say_what_the_results_say(results, tmp_path):
+    text = report(results, tmp_path, cases=0)
+    tables = [cells(text, name) for name in ("summary", "false_alarms", "burden", "delays")]
+    for summary, rates, burden, delays, result in zip(*tables, results, strict=True):
         caught, events = result.matches["caught_hour"].count(), result.matches.height
         verdicts = result.alerts["verdict"].to_list()
         right, false = verdicts.count("caught"), verdicts.count("false")
-        assert row["recall"] == f"{100 * caught / events:.0f} % ({caught} of {events})"
-        assert row["precision"].endswith(f"({right} of {right + false})")
-        assert row["false alarms"] == str(false)
-        assert row["duplicates"] == str(verdicts.count("duplicate"))
-        assert (row["recall, difference"] == "reference") == (nth == 0)
-    assert [row["setting"] for row in rows] == ["standard", "looser", "(1, 1, 2, 0.5, 1)"]
-    assert rows[1]["recall, difference"] == "±0"
-    assert rows[2]["false alarms per quiet series-week, difference"].startswith("+")
+        row = result.summary().row(0, named=True)
+        assert summary["recall"] == f"{100 * caught / events:.0f} % ({caught} of {events})"
+        assert summary["95 %"] == per_cent(row["recall_low"], row["recall_high"])
+        assert summary["groups alike"] == f"{100 * row['recall_macro']:.0f} %"
+        assert summary["precision"].endswith(f"({right} of {right + false})")
+        assert summary["95 % (2)"] == per_cent(row["precision_low"], row["precision_high"])
+        assert summary["groups alike (2)"] == f"{100 * row['precision_macro']:.0f} %"
+        assert rates["false alarms"] == str(false)
+        rate = "false_alarms_per_series_week"
+        numbers = [float(end) for end in rates["95 %"].split(" to ")]
+        assert numbers == pytest.approx([row[f"{rate}_low"], row[f"{rate}_high"]], rel=0.01)
+        numbers = [float(end) for end in rates["95 % if independent (exact Poisson)"].split(" to ")]
+        assert numbers == pytest.approx([row[f"{rate}_poisson_low"], row[f"{rate}_poisson_high"]], rel=0.01)
+        assert float(rates["groups alike"]) == pytest.approx(row[f"{rate}_macro"], rel=0.01)
+        assert burden["alerts"] == str(len(verdicts))
+        assert burden["duplicates"] == str(verdicts.count("duplicate"))
+        days = result.alerts.group_by(pl.col("hour").dt.date()).len().sort("len", "hour", descending=[True, False])
+        assert burden["worst day"] == f"{days['len'][0]}, project 1, {days['hour'][0]}"
+        assert delays["median delay, hours"] == "1"
+        assert delays["caught within 1 h"] == delays["caught within 24 h"] == "50 %"
+        assert float(delays["mean delay to 24 h, hours"]) == pytest.approx(row["mean_delay_hours"], rel=0.01)
+        assert delays["95 % (2)"].count(" to ") == 1
+    for rows in tables:
+        assert [row["setting"] for row in rows] == ["standard", "looser", "(1, 1, 2, 0.5, 1)"]
+
+
+def test_differences_are_to_the_first_setting(results, tmp_path):
+    text = report(results, tmp_path, cases=0)
+    rows, changes = cells(text, "differences"), cells(text, "changes")
+    names = ["looser", "(1, 1, 2, 0.5, 1)"]
+    assert [row["setting"] for row in changes] == names
+    compared = [compare(results[0], other) for other in results[1:]]
+    shown = {
+        "precision": "precision", "recall": "recall", "mean_delay_hours": "mean delay to 24 h, hours",
+        "false_alarms_per_series_week": "false alarms per quiet series-week",
+        "alerts_per_series_week": "alerts per exposed series-week",
+    }  # fmt: skip
+    for name, found, change in zip(names, compared, changes, strict=True):
+        mine = {row["score"]: row for row in rows if row["setting"] == name}
+        assert set(mine) == set(shown.values())
+        for score in found.scores.filter(pl.col("score").is_in(list(shown))).iter_rows(named=True):
+            row = mine[shown[score["score"]]]
+            told = float(row["difference"].replace("\N{MINUS SIGN}", "-").replace("±", "").removesuffix(" pp"))
+            scale = 100 if score["score"] in ("precision", "recall") else 1
+            assert told == pytest.approx(scale * score["difference"], rel=0.01, abs=0.05)
+            assert row["difference"].endswith(" pp") == (scale == 100 and score["difference"] != 0)
+            assert row["p"] == ("&lt; 0.001" if score["p"] < 0.001 else f"{score['p']:.3f}")
+            assert row["p, adjusted"] == ("&lt; 0.001" if score["p_holm"] < 0.001 else f"{score['p_holm']:.3f}")
+            assert row["note"] == (score["note"] or "")
+            assert (row["95 %"] == "n/a") == (score["low"] is None)
+            if score["low"] is not None:
+                ends = [
+                    float(end.replace("\N{MINUS SIGN}", "-").replace("±", "").removesuffix(" pp"))
+                    for end in row["95 %"].split(" to ")
+                ]
+                assert ends == pytest.approx([scale * score["low"], scale * score["high"]], rel=0.01, abs=0.06)
+        counts = {row["change"]: row for row in found.changes().to_dicts()}
+        for kind in ("gained", "lost"):
+            assert change[f"escalations {kind}"] == str(counts[kind]["events"])
+            assert change[f"alerts {kind}"] == f"{counts[kind]['alerts']} ({counts[kind]['false']} false)"
+        assert change["escalations both"] == str(counts["both"]["events"])
+        assert change["caught by neither"] == str(counts["neither"]["events"])
+    rates = [row["difference"] for row in rows if row["score"] == "false alarms per quiet series-week"]
+    assert rates[0] == "±0"
+    assert rates[1].startswith("+")
+    # of one setting there is nothing to say
+    assert "Against the first setting" not in report(results[0], tmp_path, cases=0)
+
+
+def test_what_cannot_be_compared_with_the_first_is_said(results, tmp_path):
+    loose = backtest(COUNTS, make_escalations(), thresholds=thresholds.LOOSER, matching=Matching(grace_hours=3))
+    text = report([results[0], loose, results[2]], tmp_path, cases=0)
+    words = Page(text).words()
+    assert words.count("Not compared with the first.") == 1
+    assert "matching differs (lead 1 h, grace 1 h" in words
+    assert {row["setting"] for row in cells(text, "differences")} == {"(1, 1, 2, 0.5, 1), dense"}
+    alone = report([results[0], loose], tmp_path, cases=0)
+    assert "Against the first setting" not in alone
+    assert "Not compared with the first." in alone
+
+
+def test_notes_say_what_to_be_careful_of(results, tmp_path):
+    words = Page(report(results[0], tmp_path, cases=0)).words()
+    note = results[0].summary()["note"].item()
+    assert "too few clusters" in note
+    assert f"Take care. standard: {note}." in words
+    assert "Take care" not in Page(report(backtest(COUNTS), tmp_path, cases=0)).words()
 
 
 def test_a_duplicate_is_neither_right_nor_wrong(tmp_path):
     storm = (pl.col("group_id") == 4) & (pl.col("hour") == MONDAY + 420 * HOUR)
     counts = COUNTS.with_columns(count=pl.when(storm).then(9000).otherwise("count"))
     truth = make_escalations(groups=(4,)).head(1).with_columns(ended_at=pl.lit(MONDAY + 430 * HOUR))
-    [row] = cells(report(backtest(counts.filter(pl.col("group_id") == 4), truth), tmp_path), "summary")
-    assert (row["precision"], row["duplicates"], row["false alarms"]) == ("100 % (1 of 1)", "1", "0")
+    text = report(backtest(counts.filter(pl.col("group_id") == 4), truth), tmp_path)
+    [summary], [burden], [false] = (cells(text, name) for name in ("summary", "burden", "false_alarms"))
+    assert (summary["precision"], burden["duplicates"], false["false alarms"]) == ("100 % (1 of 1)", "1", "0")
 
 
 def test_an_unjudged_alert_is_neither_right_nor_wrong(tmp_path):
@@ -280,7 +368,7 @@ def test_an_unjudged_alert_is_neither_right_nor_wrong(tmp_path):
     text = report(result, tmp_path)
     [row] = cells(text, "summary")
     caught_or_false = 1 + verdicts.count("false")
-    assert row["unjudged"] == "1"
+    assert cells(text, "burden")[0]["unjudged"] == "1"
     assert row["precision"].endswith(f"(1 of {caught_or_false})")
     words = Page(text).words()
     assert "1 of the escalations given are not judged" in words
@@ -296,7 +384,7 @@ def test_burden_is_given_over_all_exposed_time_also_where_it_is_not_quiet(tmp_pa
     exposed, quiet = (result.groups[hours].item() / 168 for hours in ("exposed_hours", "quiet_hours"))
     assert exposed > quiet + 1
     text = report(result, tmp_path)
-    for name in ("summary", "volumes"):
+    for name in ("summary", "by_volume"):
         assert [row["exposed series-weeks"] for row in cells(text, name)] == [f"{exposed:.1f}"]
 
 
@@ -328,13 +416,86 @@ def test_the_method_says_what_the_numbers_mean(results, tmp_path):
 
 def test_strata_and_branches_add_up(results, tmp_path):
     text = report(results[0], tmp_path)
-    strata = cells(text, "volumes")
-    assert sum(int(row["groups"]) for row in strata) == results[0].groups.height
-    assert sum(int(row["false alarms"]) for row in strata) == (results[0].alerts["verdict"] == "false").sum()
+    for column in ("volume", "variation"):
+        strata = cells(text, f"by_{column}")
+        assert len(strata) == results[0].groups[column].n_unique() > 1
+        assert sum(int(row["groups"]) for row in strata) == results[0].groups.height
+        assert sum(int(row["false alarms"]) for row in strata) == (results[0].alerts["verdict"] == "false").sum()
+        events = [int(re.search(r"of (\d+)\)", row["recall"])[1]) for row in strata]
+        assert sum(events) == results[0].matches.height
+        # fewer than ten are marked
+        assert all(next(iter(row.values())).endswith(" *") for row in strata)
+    # of one kind there is nothing to tell apart; unknown types are one
+    for column in ("branch", "type", "age", "provenance"):
+        assert f'id="by_{column}' not in text
     [branches] = cells(text, "branches")
     days = [int(branches[name].partition("(")[2].rstrip(")").replace(",", "")) for name in
             ("new", "bursty", "spike", "fallback", "no limit")]  # fmt: skip
     assert sum(days) == int(branches["group-days"].replace(",", "")) == 12 * 21
+
+
+def test_strata_with_enough_escalations_are_not_marked(tmp_path):
+    many = pl.concat([make_escalations(groups=range(1, 13)), make_escalations(groups=range(1, 13)).with_columns(
+        pl.col("escalated_at", "ended_at") + 40 * HOUR
+    )])  # fmt: skip
+    types = pl.DataFrame({"project_id": 1, "group_id": range(1, 13), "type": [1] * 11 + [1006]})
+    text = report(backtest(COUNTS, many, buckets="dense", types=types), tmp_path, cases=0)
+    rows = {row["occurrences per day"]: row for row in cells(text, "by_volume")}
+    assert set(rows) == {"1-10/day *", "10-100/day"}
+    kinds = cells(text, "by_type")
+    assert [row["group type"] for row in kinds] == ["1", "1006 *"]
+    assert "Kinds marked * have fewer than 10 escalations" in Page(text).words()
+    without = report(backtest(COUNTS, buckets="dense", types=types), tmp_path, cases=0)
+    assert [row["group type"] for row in cells(without, "by_type")] == ["1", "1006"]
+    assert "marked *" not in Page(without).words()
+
+
+def test_labels_of_several_kinds_are_told_apart(tmp_path):
+    mixed = pl.concat([make_escalations("human"), make_escalations("incident", groups=range(5, 11))])
+    result = backtest(COUNTS, mixed, buckets="dense")
+    rows = cells(report(result, tmp_path, cases=0), "by_provenance")
+    assert [row["labelled by"] for row in rows] == ["human *", "incident"]
+    for row, kind in zip(rows, ("human", "incident"), strict=True):
+        matches = result.matches.filter(provenance=kind)
+        assert row["recall"].endswith(f"({matches['caught_hour'].count()} of {matches.height})")
+    summary = result.summary_by("provenance")
+    assert [row["95 %"] for row in rows] == [
+        per_cent(*ends) for ends in summary.select("recall_low", "recall_high").iter_rows()
+    ]
+
+
+def test_calibration_says_how_often_limits_are_exceeded(results, tmp_path):
+    result = results[2]
+    text = report(result, tmp_path, cases=0)
+    days = result.days().filter(pl.col("limit") > 0)
+    rules = cells(text, "exceedance_rule")
+    assert [row["branch"] for row in rules] == sorted(set(days["rule"]))
+    for row in rules:
+        mine = days.filter(rule=row["branch"])
+        hours, over = mine["hours"].sum(), mine["crossings"].sum()
+        assert (row["hours under a limit"], row["over it"]) == (f"{hours:,}", str(over))
+        assert float(row["per week under a limit"]) == pytest.approx(over * 168 / hours, rel=0.01)
+        if mine.n_unique(["project_id", "group_id"]) > 1:
+            low, high = (float(end) for end in row["95 %"].split(" to "))
+            assert low < over * 168 / hours < high
+        assert row["implied level"] == f"{100 * (1 - over / hours):.4f} %"
+    assert sum(int(row["over it"]) for row in rules) == result.crossings.height
+    volumes = cells(text, "exceedance_volume")
+    assert [row["occurrences per day"] for row in volumes] == ["1-10/day", "10-100/day"]
+    assert sum(int(row["over it"]) for row in volumes) == result.crossings.height
+    assert sum(int(row["groups"]) for row in volumes) == result.groups.height
+    words = Page(text).words()
+    assert "Over 2 volumes, limits are exceeded about equally often, as far as these data tell" in words
+    assert "An hour over the limit is followed by another in" in words
+    assert "From one day to the next, the limit of the median group changes by a factor of" in words
+    assert "A week that holds an alert raises the limits made from it" in words
+    alts = Page(text).values("img", "alt")
+    assert sum(alt.startswith("Hours over the limit per week under a limit if all limits") for alt in alts) == 1
+    # without a limit there is nothing to calibrate
+    one = pl.DataFrame({"project_id": [1, 1], "group_id": [1, 1], "hour": [MONDAY, MONDAY + 400 * HOUR],
+                        "count": [1, 1]}, schema=COUNTS.schema)  # fmt: skip
+    silent = report(backtest(one.with_columns(count=pl.lit(0, pl.Int64))), tmp_path, cases=0)
+    assert "No hour was judged against a limit." in Page(silent).words()
 
 
 @pytest.mark.parametrize("provenance", ["algorithm", "human", "incident", "injected"])
@@ -378,14 +539,18 @@ def test_undefined_is_written_as_such(tmp_path):
     text = report(result, tmp_path)
     [row] = cells(text, "summary")
     assert row["precision"] == "n/a (0 of 0)"
-    assert row["median delay, hours"] == "n/a"
+    assert row["95 % (2)"] == row["groups alike (2)"] == "n/a"
+    assert cells(text, "delays")[0]["median delay, hours"] == "n/a"
+    assert cells(text, "delays")[0]["median time to reset, hours"] == "n/a"
+    assert cells(text, "burden")[0]["worst day"] == "none"
     assert row["recall"] == "0 % (0 of 8)"
     assert "no known escalation explains: none." in Page(text).words()
 
 
 def test_labelled_and_not_labelled_results_stand_side_by_side(tmp_path):
-    rows = cells(report([backtest(COUNTS, make_escalations()), backtest(COUNTS)], tmp_path), "summary")
-    assert rows[1]["precision"] == rows[1]["false alarms"] == "n/a"
+    text = report([backtest(COUNTS, make_escalations()), backtest(COUNTS)], tmp_path)
+    assert cells(text, "summary")[1]["precision"] == cells(text, "false_alarms")[1]["false alarms"] == "n/a"
+    assert "labelled differs (True; False)" in Page(text).words()
 
 
 @pytest.mark.parametrize("labels", [True, False])

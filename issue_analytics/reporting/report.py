@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
+    from issue_analytics.backtest.comparison import Comparison
     from issue_analytics.backtest.result import BacktestResult
 
 __all__ = ["write_report"]
@@ -158,7 +159,7 @@ def _values(
     some, some_names = results[:DETAILED_SETTINGS], names[:DETAILED_SETTINGS]
     rejects, reasons = sections.reject_rows(manifest)
     sources, files = sections.source_rows(manifest)
-    compared = [compare(first, other) for other in some[1:]]
+    against, compared, apart = _compared(some_names, some)
     reject_total = "not recorded." if rejects is None else "None: every row was accepted."
     values: dict[str, Any] = {
         "lead": _lead(first, names),
@@ -173,9 +174,10 @@ def _values(
         "delays": tabled("delays", scores.delay_rows(shown_names, shown) if events else [], text=["setting"]),
         "burden": tabled("burden", scores.burden_rows(shown_names, shown), text=["setting", "worst day"]),
         "differences": tabled(
-            "differences", scores.difference_rows(some_names[1:], compared), text=["setting", "score", "note"]
+            "differences", scores.difference_rows(against, compared), text=["setting", "score", "note"]
         ),
-        "changes": tabled("changes", scores.change_rows(some_names[1:], compared) if events else [], text=["setting"]),
+        "changes": tabled("changes", scores.change_rows(against, compared) if events else [], text=["setting"]),
+        "apart": apart,
         "summary_note": _summary_note(results, events=events),
         "summary_picture": "",
         "summary_alt": "",
@@ -198,6 +200,11 @@ def _values(
             for column, heading, label in _STRATA
             if len(rows := scores.stratum_rows(column, label, first, events=events)) > (column != "volume")
         ],
+        "provenances": tabled(
+            "by_provenance",
+            rows if len(rows := scores.provenance_rows(first)) > 1 else [],
+            text=["labelled by"],
+        ),
         **_calibration(first, tabled),
         "branches": tabled("branches", sections.branch_rows(shown_names, shown), text=["setting"]),
         "method": sections.method(results),
@@ -223,6 +230,22 @@ def _values(
         first, case_lists(first, names[0], cases, events=events), titles, PICTURE_BYTES - taken, tabled, progress
     )
     return values
+
+
+def _compared(
+    names: Sequence[str], results: "Sequence[BacktestResult]"
+) -> "tuple[list[str], list[Comparison], list[str]]":
+    """Names and comparisons of what can be held against the first result, and why the rest cannot."""
+    first, against, compared, apart = results[0], [], [], []
+    for name, other in zip(names[1:], results[1:], strict=True):
+        try:
+            found = compare(first, other)
+        except SettingsError as error:
+            apart.append(f"{name}: {str(error).removeprefix('compare: ')}")
+        else:
+            against.append(name)
+            compared.append(found)
+    return against, compared, apart
 
 
 def _calibration(first: "BacktestResult", tabled: "Callable[..., Any]") -> dict[str, Any]:

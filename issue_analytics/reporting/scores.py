@@ -22,6 +22,7 @@ __all__ = [
     "false_alarm_rows",
     "headline_rows",
     "notes",
+    "provenance_rows",
     "stratum_rows",
 ]
 
@@ -78,6 +79,21 @@ def stratum_rows(column: str, label: str, result: "BacktestResult", *, events: b
             }
         )
     return rows
+
+
+def provenance_rows(result: "BacktestResult") -> list[Row]:
+    """One row per kind of label among the judged escalations; of alerts nothing can be said by kind."""
+    return [
+        {
+            "labelled by": str(row["provenance"]) + (" *" if row["too_few"] else ""),
+            "recall": share(row["events_caught"], row["events"]),
+            "95 %": _interval(row, "recall", of=100),
+            "groups alike": percent(row["recall_macro"]),
+            "median delay, hours": number(row["median_delay_hours"]),
+            "mean delay to 24 h, hours": number(row["mean_delay_hours"]),
+        }
+        for row in result.summary_by("provenance").iter_rows(named=True)
+    ]
 
 
 def _headline(row: Mapping[str, Any], exposed: float, *, events: bool) -> Row:
@@ -213,7 +229,7 @@ def exceedance_rows(days: pl.DataFrame, column: str, label: str) -> list[Row]:
             "groups": number(row["groups"]),
             "hours under a limit": number(row["hours"]),
             "over it": number(row["crossings"]),
-            "per series-week": number(row["crossings_per_series_week"]),
+            "per week under a limit": number(row["crossings_per_series_week"]),
             "95 %": _per_week(row["exceedance_low"], row["exceedance_high"]),
             "implied level": "n/a"
             if row["implied_level"] is None
