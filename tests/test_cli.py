@@ -121,12 +121,11 @@ def test_a_backtest_says_its_scores(work):
     assert summary["digest"] == "9d2bd171"
     assert summary["events"] > 0
     assert f"{summary['events_caught']:,} of {summary['events']:,}" in text
-    # of a delay there is only the interval that takes events as independent
     lines = text.splitlines()
     below = {line[:24].strip(): after for line, after in itertools.pairwise(lines)}
-    assert below["delay, median hours"].startswith("  95 % if independent ")
+    assert below["delay, median hours"].startswith("  95 %   ")
     assert below["recall"].startswith("  95 %   ")
-    assert "if independent: as if each false alarm (exact Poisson), or event" in " ".join(text.split())
+    assert "if independent: as if each false alarm came by itself (exact Poisson)" in " ".join(text.split())
     assert [line for line in lines if len(line) > 80] == []
 
 

@@ -307,7 +307,7 @@ def test_mistakes_are_said():
         bootstrap(tallies, HEADLINE, confidence=95)
     with pytest.raises(SettingsError, match="at least one"):
         bootstrap(tallies, HEADLINE, resamples=0)
-    with pytest.raises(SettingsError, match='recall.*"events"'):
+    with pytest.raises(SettingsError, match=r'recall.*"events"'):
         bootstrap(tallies.drop("events"), HEADLINE)
     with pytest.raises(SettingsError, match="team"):
         bootstrap(tallies, HEADLINE, cluster=["team"])

@@ -13,7 +13,15 @@ from polars.testing import assert_frame_equal
 from issue_analytics.backtest import BacktestResult, backtest
 from issue_analytics.errors import SettingsError
 from issue_analytics.frames import KEY
-from issue_analytics.scores import HEADLINE, RECALL, STRATA, delay_times, poisson_interval, ratio_intervals
+from issue_analytics.scores import (
+    HEADLINE,
+    RECALL,
+    STRATA,
+    delay_intervals,
+    delay_times,
+    poisson_interval,
+    ratio_intervals,
+)
 from issue_analytics.thresholds import STANDARD, ThresholdVariables
 
 SENSITIVE = ThresholdVariables(0, 0.7, 0.7, 0, 0)
@@ -37,7 +45,7 @@ COLUMNS = {
     ),
     **dict.fromkeys([f"caught_within_{hours}h" for hours in (1, 3, 6, 24)], pl.Float64),
     **dict.fromkeys(("median_reset_hours", "alerts_per_project_day"), pl.Float64),
-    **dict.fromkeys(("note", "buckets", "every", "policy", "matching"), pl.String),
+    **dict.fromkeys(("note", "buckets", "every", "offset", "policy", "matching"), pl.String),
 }
 COUNTED = ("groups", "alerts", "duplicates", "unjudged", "events", "events_caught", "false_alarms")
 OF_EVENTS = [
@@ -137,11 +145,14 @@ def test_its_numbers_are_those_of_loops(result):
     times = delay_times(result.matches)
     assert not (~times["happened"] & (times["hours"] <= 1)).any()
     assert row["caught_within_1h"] == pytest.approx((times["happened"] & (times["hours"] <= 1)).mean())
+    by_group = delay_intervals(result.matches, cluster=KEY)
+    for name, *ends in by_group.head(2).select("name", "estimate", "low", "high").iter_rows():
+        assert [row[f"{name}{end}"] for end in ENDS] == ends
     shares = [row[f"caught_within_{hours}h"] for hours in (1, 3, 6, 24)]
     assert shares == sorted(shares)
     for name in COLUMNS:
         if name.endswith("_low") and row.get(stem := name.removesuffix("_low")) is not None:
-            assert row[name] <= row[stem] <= (row[f"{stem}_high"] or np.inf)
+            assert row[name] <= row[stem] <= (np.inf if row[f"{stem}_high"] is None else row[f"{stem}_high"])
     ends = poisson_interval(verdicts.count("false"), weeks)
     assert [row[name] for name in POISSON] == pytest.approx([float(end) for end in ends])
     assert (row["buckets"], row["every"], row["policy"]) == ("sparse", "1d", "every-hour")

@@ -75,10 +75,11 @@ class BacktestResult:
         ``false_alarms_per_series_week``, each with ``_low`` and ``_high`` (95 %, by
         :func:`~issue_analytics.scores.ratio_intervals`), and again with ``_macro``, where every group weighs the same;
         ``false_alarms_per_series_week_poisson_low`` and ``_high``, exact, if false alarms came independently;
-        ``median_delay_hours`` and ``mean_delay_hours`` (restricted to 24 h) with ``_low`` and ``_high``, which take
-        escalations as independent; ``caught_within_1h``, ``_3h``, ``_6h``, ``_24h``; ``median_reset_hours`` of those
-        caught; ``alerts_per_project_day``; ``note`` (what to be careful of, such as too few clusters); ``buckets``,
-        ``every``, ``policy``, ``matching``.
+        ``median_delay_hours`` and ``mean_delay_hours`` (restricted to 24 h) with ``_low`` and ``_high`` (95 %, by
+        :func:`~issue_analytics.scores.delay_intervals`); ``caught_within_1h``, ``_3h``, ``_6h``, ``_24h``;
+        ``median_reset_hours`` of those caught; ``alerts_per_project_day``; ``note`` (what to be careful of, such as too
+        few clusters); ``buckets``,
+        ``every``, ``offset``, ``policy``, ``matching``.
 
         Args:
             cluster: what falls together in the intervals of ratios: the alerts and escalations of a group, or of all

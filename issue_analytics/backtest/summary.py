@@ -12,14 +12,12 @@ from issue_analytics.scores import (
     HEADLINE,
     alerts_per_project_day,
     burden,
-    delay_times,
+    delay_intervals,
     median_time,
     poisson_interval,
     ratio_intervals,
     reset_times,
-    restricted_mean,
     series_weeks,
-    share_within,
 )
 from issue_analytics.scores.by import aggregated
 
@@ -94,12 +92,13 @@ def summarise(
             ),
             ratios.drop("note"),
             _independent(counted),
-            _delays(result, matches, by, counted.height),
+            _delays(result, matches, cluster, by, counted.height),
             _per_project_day(result, groups, by),
             ratios.select(
                 "note",
                 buckets=pl.lit(result.buckets),
                 every=pl.lit(result.policy.every),
+                offset=pl.lit(result.policy.offset),
                 policy=pl.lit(result.policy.name),
                 matching=pl.lit(str(result.matching)),
             ),
@@ -130,22 +129,21 @@ def _independent(counted: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame(dict(zip(_POISSON, ends, strict=True))).fill_nan(None)
 
 
-def _delays(result: "BacktestResult", matches: pl.DataFrame, by: Sequence[str], strata: int) -> pl.DataFrame:
+def _delays(
+    result: "BacktestResult", matches: pl.DataFrame, cluster: Sequence[str], by: Sequence[str], strata: int
+) -> pl.DataFrame:
     """How late escalations were caught, and how soon alerts stopped after them."""
     event = [*KEY, "escalated_at"]
-    of = matches.select(*event, stratum=by[0] if by else pl.lit(0))
+    of = matches.with_columns(stratum=by[0] if by else pl.lit(0))
     resets = reset_times(matches, result.crossings, result.exposure).filter(pl.col("hours").is_not_null())
-    parts = [
-        frame.join(of, on=event).select("stratum", "hours", "happened").partition_by("stratum", as_dict=True)
-        for frame in (delay_times(matches), resets)
-    ]
-    nothing = resets.select("hours", "happened").clear()
+    parts = of.partition_by("stratum", as_dict=True)
+    calm = resets.join(of.select(*event, "stratum"), on=event).partition_by("stratum", as_dict=True)
     rows = []
     for stratum in range(strata):
-        times, reset = (part.get((stratum,), nothing) for part in parts)
-        mean, _, *ends = restricted_mean(times).row(0)
-        within = share_within(times, WITHIN_HOURS)["share"]
-        rows.append((*median_time(times).row(0), mean, *ends, *within, median_time(reset)["median_hours"].item()))
+        delays = delay_intervals(parts.get((stratum,), matches.clear()), cluster=cluster, hours=WITHIN_HOURS)
+        reset = median_time(calm.get((stratum,), resets.clear()))["median_hours"].item()
+        ends = delays.head(2).select("estimate", "low", "high").rows()
+        rows.append((*ends[0], *ends[1], *delays["estimate"][2:], reset))
     return pl.DataFrame(rows, dict.fromkeys(_DELAYS, pl.Float64), orient="row")
 
 

@@ -46,8 +46,8 @@ def show_results(results: "Sequence[BacktestResult]", truth: str) -> None:
     if first.labelled:
         fold(
             "95 %: interval of the score, alerts and events of an issue falling together; if independent: as if each "
-            "false alarm (exact Poisson), or event, came by itself; issues alike: mean of the issues' own scores; n/a: "
-            "not defined, or not half caught"
+            "false alarm came by itself (exact Poisson); issues alike: mean of the issues' own scores; n/a: not "
+            "defined, or not half caught"
         )
         for name, score in zip(names, scores, strict=True):
             if score["note"]:
@@ -78,7 +78,7 @@ def _labelled(names: Sequence[str], scores: Sequence[Row], results: "Sequence[Ba
         ("  95 % if independent", lambda score: _interval(score, "false_alarms_per_series_week_poisson", rate)),
         ("  issues alike", lambda score: rate(score["false_alarms_per_series_week_macro"])),
         ("delay, median hours", lambda score: hours(score["median_delay_hours"])),
-        ("  95 % if independent", lambda score: _interval(score, "median_delay_hours", hours)),
+        ("  95 %", lambda score: _interval(score, "median_delay_hours", hours)),
         ("delay, mean to 24 hours", lambda score: hours(score["mean_delay_hours"])),
         *(
             (f"caught within {limit} h", lambda score, limit=limit: percent(score[f"caught_within_{limit}h"]))
