@@ -316,6 +316,12 @@ def test_differences_are_to_the_first_setting(results, tmp_path):
     rates = [row["difference"] for row in rows if row["score"] == "false alarms per quiet series-week"]
     assert rates[0] == "±0"
     assert rates[1].startswith("+")
+    deaf = backtest(
+        COUNTS, make_escalations(), thresholds=thresholds.ThresholdVariables(9, 99, 99, 9, 9), buckets="dense"
+    )
+    [change] = cells(report([deaf, results[0]], tmp_path, cases=0), "changes")
+    assert (change["escalations gained"], change["alerts gained"]) == ("4", "12 (8 false)")
+    assert (change["escalations lost"], change["alerts lost"]) == ("0", "0 (0 false)")
     # of one setting there is nothing to say
     assert "Against the first setting" not in report(results[0], tmp_path, cases=0)
 
