@@ -384,3 +384,19 @@ def test_the_committed_table_says_what_the_docs_say():
     held, cases = re.search(r"The default holds in (\d+) of (\d+) ordinary cases", text).groups()
     assert held == cases
     assert int(cases) >= 40
+
+
+@pytest.mark.parametrize(
+    "impossible",
+    [
+        lambda: poisson_interval(-1, 3),
+        lambda: poisson_interval([3, 1], [-1, 1]),
+        lambda: clopper_pearson(5, 3),
+        lambda: clopper_pearson(-1, 3),
+        lambda: wilson([1, 4], 3),
+        lambda: cluster_interval([-1, 2], [2, 2], share=False),
+    ],
+)
+def test_impossible_numbers_are_refused(impossible):
+    with pytest.raises(SettingsError, match=r"below 0|larger than"):
+        impossible()

@@ -30,11 +30,11 @@ from issue_analytics.scores.nearness import (
 from issue_analytics.scores.ranges import (
     RANGE_PRECISION,
     RANGE_RECALL,
-    f_score,
     point_adjusted,
     point_wise,
     range_based,
 )
+from issue_analytics.scores.ratios import f_score
 from issue_analytics.thresholds import ThresholdVariables
 
 IDS = {"project_id": pl.Int64, "group_id": pl.Int64}

@@ -54,7 +54,7 @@ def poisson_interval(count: ArrayLike, exposure: ArrayLike, *, confidence: float
         confidence: how often such intervals hold the truth, at least.
 
     Raises:
-        SettingsError: ``confidence`` is not between 0 and 1.
+        SettingsError: ``confidence`` is not between 0 and 1, or a number is below 0.
 
     >>> low, high = poisson_interval(3, 16 / 168)
     >>> round(float(low), 4), round(float(high), 4)
@@ -90,7 +90,7 @@ def clopper_pearson(part: ArrayLike, whole: ArrayLike, *, confidence: float = 0.
     from scipy.special import betaincinv
 
     tail = _tail(confidence)
-    part, whole = _floats(part, whole)
+    part, whole = _share_of(part, whole)
     rest = whole - part
     some, more = part > 0, rest > 0
     low = np.where(some, betaincinv(np.where(some, part, 1.0), np.where(some, rest + 1, 1.0), tail), 0.0)
@@ -117,7 +117,7 @@ def wilson(part: ArrayLike, whole: ArrayLike, *, confidence: float = 0.95) -> tu
     >>> round(float(low), 6), round(float(high), 6)
     (0.008572, 0.045956)
     """
-    part, whole = _floats(part, whole)
+    part, whole = _share_of(part, whole)
     z = _normal(1 - _tail(confidence))
     known = np.where(whole > 0, whole, np.nan)
     return _share_score(part / known, known, z)
@@ -364,4 +364,13 @@ def _normal(quantile: float) -> float:
 
 def _floats(first: ArrayLike, second: ArrayLike) -> tuple[Floats, Floats]:
     one, other = np.broadcast_arrays(np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64))
+    if (np.minimum(one, other) < 0).any():
+        raise SettingsError("a number of things, or of what they are counted against, is below 0.")
     return one, other
+
+
+def _share_of(part: ArrayLike, whole: ArrayLike) -> tuple[Floats, Floats]:
+    some, everything = _floats(part, whole)
+    if (some > everything).any():
+        raise SettingsError("a part is larger than its whole.")
+    return some, everything

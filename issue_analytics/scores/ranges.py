@@ -34,7 +34,6 @@ __all__ = [
     "RANGE_RECALL",
     "Bias",
     "Cardinality",
-    "f_score",
     "point_adjusted",
     "point_wise",
     "range_based",
@@ -244,19 +243,3 @@ def _weight(skipped: Whole | int, hours: Whole, length: Whole, bias: Bias) -> Wh
         return hours
     upward = hours * (2 * skipped + hours + 1) // 2  # 1 + ... + length over the whole range
     return upward if bias == "back" else hours * (length + 1) - upward
-
-
-def f_score(precision: Ratio, recall: Ratio, beta: float = 1.0) -> pl.Expr:
-    """Weighted harmonic mean of two scores of the same rows; null where either is null, 0 where both are 0.
-
-    ``(1 + beta^2) P R / (beta^2 P + R)``; ``beta`` above 1 weighs recall more. Van Rijsbergen 1979. For
-    ``RANGE_PRECISION`` and ``RANGE_RECALL``, or those of affiliation; works in ``select``, ``agg`` and ``over``.
-
-    >>> sums = pl.DataFrame({"range_precision_sum": [2.0], "alarm_ranges": [5], "range_recall_sum": [2.0]})
-    >>> sums = sums.with_columns(windows=2)
-    >>> round(sums.select(f_score(RANGE_PRECISION, RANGE_RECALL)).item(), 6)
-    0.571429
-    """
-    top, bottom = precision.of_sums(), recall.of_sums()
-    weighted = beta**2 * top + bottom
-    return pl.when(weighted == 0).then(0.0).otherwise((1 + beta**2) * top * bottom / weighted).alias(f"f_{beta:g}")

@@ -18,6 +18,7 @@ __all__ = [
     "RECALL",
     "Ratio",
     "f_beta",
+    "f_score",
     "false_alarms_per_series_week",
     "precision",
     "recall",
@@ -137,9 +138,23 @@ def f_beta(beta: float = 1.0) -> pl.Expr:
     >>> round(tally.select(f_beta()).item(), 6)
     0.571429
     """
-    weighted = beta**2 * precision() + recall()
-    score = (1 + beta**2) * precision() * recall() / weighted
-    return pl.when(weighted == 0).then(0.0).otherwise(score).alias(f"f_{beta:g}")
+    return f_score(PRECISION, RECALL, beta)
+
+
+def f_score(precision: Ratio, recall: Ratio, beta: float = 1.0) -> pl.Expr:
+    """Weighted harmonic mean of two scores of the same rows; null where either is null, 0 where both are 0.
+
+    ``(1 + beta^2) P R / (beta^2 P + R)``; ``beta`` above 1 weighs recall more. Van Rijsbergen 1979. For
+    ``RANGE_PRECISION`` and ``RANGE_RECALL``, or those of affiliation; works in ``select``, ``agg`` and ``over``.
+
+    >>> sums = pl.DataFrame({"hits": [2], "alarms": [5], "found": [2], "windows": [2]})
+    >>> precision, recall = Ratio("p", pl.col("hits"), pl.col("alarms")), Ratio("r", pl.col("found"), pl.col("windows"))
+    >>> round(sums.select(f_score(precision, recall)).item(), 6)
+    0.571429
+    """
+    top, bottom = precision.of_sums(), recall.of_sums()
+    weighted = beta**2 * top + bottom
+    return pl.when(weighted == 0).then(0.0).otherwise((1 + beta**2) * top * bottom / weighted).alias(f"f_{beta:g}")
 
 
 def series_weeks() -> pl.Expr:
