@@ -253,12 +253,13 @@ def judged_macro(case: Case, data_sets: int) -> dict[str, object]:
     return row | {"linear t": 100 * float(held(linear(own, has, case.share), truth).mean())}
 
 
-def paired(case: Case, data_sets: int) -> dict[str, object]:
+def paired(case: Case, data_sets: int, differ: float) -> dict[str, object]:
     """Two settings on the same groups, no better than each other: intervals of the difference, and p of the swap test.
 
-    Each thing has its own luck, half of which the settings share.
+    Each thing has its own luck, half of which the settings share. In all groups but a share of ``differ`` both settings
+    do the very same, as neighbouring thresholds do.
     """
-    rng = case.rng("paired")
+    rng = case.rng(f"paired {differ}")
     ratio = RECALL if case.score == "recall" else PRECISION
     tops, bottoms = [], []
     top, bottom, _ = draw(case, data_sets, "paired")
@@ -267,24 +268,27 @@ def paired(case: Case, data_sets: int) -> dict[str, object]:
         whole = bottom if ratio is RECALL else rng.poisson(bottom).astype(float)
         tops.append(rng.binomial(whole.astype(int), own * 0.5 + 0.25))
         bottoms.append(whole)
-    hits = dict.fromkeys(("percentile", "bootstrap-t", "rejected by swaps", "no interval"), 0)
+    same = rng.random(top.shape) >= differ
+    for side in (tops, bottoms):
+        side[1] = np.where(same, side[0], side[1])
+    hits = dict.fromkeys(("default", "percentile", "bootstrap-t", "rejected by swaps", "no interval"), 0)
     rows = 0
     group = np.arange(case.groups)
     thing = Ratio(ratio.name, pl.col("top"), pl.col("bottom"), share=True)
     for at in range(data_sets):
         frames = [pl.DataFrame({"group": group, "top": tops[s][at], "bottom": bottoms[s][at]}) for s in (0, 1)]
-        for name, method in (("percentile", "percentile"), ("bootstrap-t", "t")):
+        for name, method in (("default", None), ("percentile", "percentile"), ("bootstrap-t", "t")):
             found = bootstrap(
                 frames[0], [thing], other=frames[1], cluster=["group"], resamples=RESAMPLES, method=method, seed=at
             ).row(0, named=True)
             if found["low"] is not None:
                 hits[name] += found["low"] <= 0 <= found["high"]
-            elif name == "bootstrap-t":
+            elif name == "default":
                 hits["no interval"] += 1
         p = swap_test(frames[0], frames[1], [thing], cluster=["group"], swaps=RESAMPLES, seed=at)["p"][0]
         hits["rejected by swaps"] += p is not None and p <= 0.05
         rows += 1
-    return {"case": case} | {name: 100 * count / rows for name, count in hits.items()}
+    return {"case": case, "groups that differ": 100 * differ} | {name: 100 * n / rows for name, n in hits.items()}
 
 
 def outages(groups: int, blocks: int, strength: float, data_sets: int) -> dict[str, object]:
@@ -318,7 +322,9 @@ def jobs(data_sets: int) -> Iterator[tuple[str, Callable[..., dict[str, object]]
     for case in (*RECALLS[:6], *PRECISIONS[:4], *RATES[:4]):
         yield "macro", judged_macro, (case, data_sets)
     for case in (RECALLS[1], RECALLS[4], RECALLS[2], PRECISIONS[0], PRECISIONS[2]):
-        yield "paired", paired, (case, fewer)
+        yield "paired", paired, (case, fewer, 1.0)
+    for case, differ in ((RECALLS[4], 0.15), (RECALLS[4], 0.05), (PRECISIONS[2], 0.05)):
+        yield "paired", paired, (case, fewer, differ)
     for weeks in (8, 13, 26):
         for strength in (0.0, 0.5):
             yield "outages", outages, (100, weeks, strength, fewer)
