@@ -317,7 +317,7 @@ def test_differences_are_to_the_first_setting(results, tmp_path):
     assert rates[0] == "±0"
     assert rates[1].startswith("+")
     deaf = backtest(
-        COUNTS, make_escalations(), thresholds=thresholds.ThresholdVariables(9, 99, 99, 9, 9), buckets="dense"
+        COUNTS, make_escalations(), thresholds=thresholds.ThresholdVariables(9, 999, 999, 9, 9), buckets="dense"
     )
     [change] = cells(report([deaf, results[0]], tmp_path, cases=0), "changes")
     assert (change["escalations gained"], change["alerts gained"]) == ("4", "12 (8 false)")
