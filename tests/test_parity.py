@@ -1,13 +1,11 @@
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+from commands import Shell
 from histories import COUNTS, HOUR, MONDAY, UTC_US, random_counts, slow_limit
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -589,11 +587,11 @@ def test_what_makes_no_sense_is_refused():
         parity(counted(*QUIET), changed((AT, 10)), altered=pl.DataFrame({"project_id": [1], "group_id": ["7"]}))
 
 
+SHELL = Shell()
+
+
 def run(*arguments, cwd):
-    command = Path(sys.executable).with_name("issue-analytics")
-    return subprocess.run(
-        [command, *arguments], cwd=cwd, capture_output=True, text=True, env={"COLUMNS": "80", "PATH": "/usr/bin"}
-    )
+    return SHELL.run(arguments, cwd=cwd, env={"COLUMNS": "80", "PATH": "/usr/bin"})
 
 
 def test_the_command(tmp_path):
