@@ -1,6 +1,6 @@
 """The scores of 10,000 groups over 90 days, each step against the stateless backtest that they are the scores of.
 
-Run with ``python benchmarks/scores.py [--rounds 5]``; each step runs in a process of its own, on results that were
+Run with ``python benchmarks/scores.py [--rounds 3]``; each step runs in a process of its own, on results that were
 written by an earlier one. ``nothing`` holds them and does nothing: what its peak of memory lacks is the step's own.
 What a process loads only once, such as scipy, is loaded by the same step on few groups before the clock starts.
 """
@@ -98,7 +98,7 @@ def work(name: str, folder: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only")
     parser.add_argument("--folder")
     options = parser.parse_args()
