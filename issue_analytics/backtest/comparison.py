@@ -277,6 +277,8 @@ def _scores(
         .join(values[1], on="name", how="left", maintain_order="left")
         .join(differences.drop("resamples"), on="name", how="left", maintain_order="left")
         .join(swapped.select("name", "p", differ="clusters"), on="name", how="left", maintain_order="left")
+        # sums of the draws add up in another order, which would tell equal settings apart in the last digit
+        .with_columns(estimate=pl.col("second") - pl.col("first"))
         .rename({"name": "score", "estimate": "difference"})
     )
     if first.labelled:
