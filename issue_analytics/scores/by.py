@@ -1,4 +1,4 @@
-"""One row for each value of some columns, or one for all rows: what calibration tables share."""
+"""What score functions share: one row for each value of some columns, or one for all rows; checks of settings."""
 
 from collections.abc import Sequence
 

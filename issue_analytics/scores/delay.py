@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from issue_analytics.counts import HOUR
 from issue_analytics.errors import SettingsError
 from issue_analytics.frames import KEY
+from issue_analytics.scores.by import probability
 from issue_analytics.scores.clusters import number_clusters
 from issue_analytics.scores.exposed import exposed
 from issue_analytics.scores.intervals import FEW_CLUSTERS
@@ -243,8 +244,7 @@ def delay_intervals(
     >>> found.select(pl.col("estimate", "low", "high").round(2)).row(0)
     (0.5, 0.35, 0.65)
     """
-    if not 0 < confidence < 1:
-        raise SettingsError(f"confidence: expected a number between 0 and 1, got {confidence!r}.")
+    confidence = probability("confidence", confidence)
     times = delay_times(matches, misses=misses)
     names = ["median_delay_hours", "mean_delay_hours", *(f"caught_within_{hour:g}h" for hour in hours)]
     clusters = times.select(cluster).n_unique() if times.height else 0

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from issue_analytics.errors import SettingsError
 from issue_analytics.frames import KEY
-from issue_analytics.scores.by import columns_of
+from issue_analytics.scores.by import columns_of, probability
 from issue_analytics.scores.clusters import sum_by_cluster
 from issue_analytics.scores.ratios import Ratio
 
@@ -349,11 +349,7 @@ def _rate_score(rate: Floats, exposure: Floats, z: float) -> tuple[Floats, Float
 
 
 def _tail(confidence: float) -> float:
-    if not 0 < confidence < 1:
-        raise SettingsError(
-            f"confidence is {confidence}: the share of intervals that hold the truth lies between 0 and 1."
-        )
-    return (1 - confidence) / 2
+    return (1 - probability("confidence", confidence)) / 2
 
 
 def _normal(quantile: float) -> float:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from issue_analytics.errors import SettingsError
 from issue_analytics.frames import KEY
+from issue_analytics.scores.by import probability
 from issue_analytics.scores.clusters import ClusterSums, number_clusters, sum_by_cluster
 from issue_analytics.scores.intervals import FEW_CLUSTERS
 from issue_analytics.scores.ratios import Ratio
@@ -117,10 +118,7 @@ def bootstrap(
     >>> bootstrap(tallies, [RECALL], cluster=["group_id"]).with_columns(pl.col(pl.Float64).round(2)).rows()
     [('recall', 0.64, 0.56, 0.71, 40, 2000, None)]
     """
-    if not 0 < confidence < 1:
-        raise SettingsError(
-            f"confidence is {confidence}: the share of intervals that hold the truth lies between 0 and 1."
-        )
+    confidence = probability("confidence", confidence)
     if resamples < 1:
         raise SettingsError(f"{resamples} resamples: there must be at least one.")
     method = method or ("percentile" if block is not None else "t" if other is None else "wider")

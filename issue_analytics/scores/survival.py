@@ -16,6 +16,7 @@ import numpy.typing as npt
 import polars as pl
 
 from issue_analytics.errors import FrameError, SettingsError
+from issue_analytics.scores.by import probability
 
 __all__ = ["Resampled", "median_time", "resampled_times", "restricted_mean", "share_within", "survival_curve"]
 
@@ -333,9 +334,7 @@ def _widths(moments: Floats, tau: float) -> Floats:
 
 
 def _quantile(confidence: float) -> float:
-    if not 0 < confidence < 1:
-        raise SettingsError(f"confidence: {confidence!r} is not between 0 and 1.")
-    return NormalDist().inv_cdf((1 + confidence) / 2)
+    return NormalDist().inv_cdf((1 + probability("confidence", confidence)) / 2)
 
 
 def _times(name: str, values: npt.ArrayLike) -> Floats:
