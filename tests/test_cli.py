@@ -129,6 +129,23 @@ def test_a_backtest_says_its_scores(work):
     assert [line for line in lines if len(line) > 80] == []
 
 
+def test_labels_that_meet_no_issue_are_warned_of(tmp_path):
+    """Ids of another project would otherwise make every alert look false without a word."""
+    hours = [f"2026-01-{5 + at // 24:02}T{at % 24:02}:00:00Z" for at in range(400)]
+    rows = "".join(f"1,7,{hour},{90 if at == 300 else 3}\n" for at, hour in enumerate(hours))
+    (tmp_path / "counts.csv").write_text(f"project_id,group_id,hour,count\n{rows}")
+    labels = [f"2,7,{hours[300]}", f"1,7,{hours[300]}", f"1,7,{hours[20]}"]
+    (tmp_path / "labels.csv").write_text(
+        "project_id,group_id,escalated_at,provenance\n" + "".join(f"{label},human\n" for label in labels)
+    )
+    run("import", "counts.csv", "labels.csv", "data", cwd=tmp_path)
+    text = " ".join(run("backtest", "data", "--out", "run", cwd=tmp_path).stdout.split())
+    assert (
+        "warning: 2 of 3 escalations are not judged: 1 began outside the judged hours, 1 are of issues that have no "
+        "counts (other project or group ids?)" in text
+    )
+
+
 def test_the_recorded_truth_is_warned_of_as_circular(work):
     text = run("backtest", "data", "--out", "runs/d", "--truth", "activities", cwd=work).stdout
     assert "circular" in text

@@ -54,6 +54,7 @@ def show_results(results: "Sequence[BacktestResult]", truth: str) -> None:
                 fold(f"note, {name}: {score['note']}")
     else:
         say("whether alerts are right cannot be told without a truth")
+    _warn_unjudged(first)
     _warn_same(results, names)
     start, end = span(first.counts) or (None, None)
     if start and end and first.counts["hour"].dt.date().n_unique() < 0.1 * ((end - start).days + 1):
@@ -121,6 +122,20 @@ def _burden(names: Sequence[str], scores: Sequence[Row], results: "Sequence[Back
 def _per_week(score: Row, result: "BacktestResult") -> float | None:
     exposed = result.groups["exposed_hours"].sum() / 168
     return score["alerts"] / exposed if exposed else None
+
+
+def _warn_unjudged(result: "BacktestResult") -> None:
+    """Say how many labels judge nothing; ids that do not meet would make every alert look false."""
+    given, unjudged = result.escalations.height, result.escalations.height - result.matches.height
+    if not unjudged:
+        return
+    key = ["project_id", "group_id"]
+    strangers = result.escalations.join(result.counts.select(key).unique(), on=key, how="anti").height
+    fold(
+        f"{'warning' if strangers else 'note'}: {unjudged:,} of {given:,} escalations are not judged: "
+        f"{unjudged - strangers:,} began outside the judged hours, {strangers:,} are of issues that have no counts"
+        + (" (other project or group ids?)" if strangers else "")
+    )
 
 
 def _warn_same(results: "Sequence[BacktestResult]", names: Sequence[str]) -> None:
