@@ -24,7 +24,17 @@ from issue_analytics.errors import FrameError
 from issue_analytics.frames import RULES
 from issue_analytics.thresholds import PUBLISHED, STANDARD, FormulaConstants, ThresholdVariables
 
-__all__ = ["BURSTY", "NEW", "NONE", "SPIKE", "generate_issue_forecast", "limit_of_one"]
+__all__ = [
+    "BURSTY",
+    "NEW",
+    "NONE",
+    "SPIKE",
+    "generate_issue_forecast",
+    "halves_of",
+    "limit_of_one",
+    "moments_of",
+    "weighted_mean",
+]
 
 NEW: Final = RULES.index("new")
 BURSTY: Final = RULES.index("bursty")
@@ -47,16 +57,38 @@ def limit_of_one(
         return None, NONE
     if new:
         return constants.new_multiplier * busiest, NEW
-    mean = sum(points) / len(points)  # integers: Python's division is correctly rounded
-    deviation = statistics.stdev(points)  # exact variance, correctly rounded root
+    mean, deviation = moments_of(points)
+    weighted = weighted_mean(points, weekdays, day, constants)
+    bursty, spike = halves_of(busiest, mean, deviation, weighted, thresholds, constants)
+    return (int(bursty), BURSTY) if bursty >= spike else (int(spike), SPIKE)
+
+
+def moments_of(points: Sequence[int]) -> tuple[float, float]:
+    """Mean and sample standard deviation of at least two counts, each correctly rounded."""
+    # integers: Python's division is correctly rounded; exact variance, correctly rounded root
+    return sum(points) / len(points), statistics.stdev(points)
+
+
+def weighted_mean(points: Sequence[int], weekdays: Sequence[int], day: int, constants: FormulaConstants) -> float:
+    """The mean in which points on the weekday ``day`` (Monday 0) weigh more."""
+    weights = [constants.weekday_weight if weekday == day else 1 for weekday in weekdays]
+    return sum(point * weight for point, weight in zip(points, weights, strict=False)) / sum(weights[: len(points)])
+
+
+def halves_of(
+    busiest: int,
+    mean: float,
+    deviation: float,
+    weighted: float,
+    thresholds: ThresholdVariables,
+    constants: FormulaConstants,
+) -> tuple[float, float]:
+    """The two limits whose larger one counts, ``bursty`` and ``spike``, before ``int``."""
     decay = constants.bursty_amplitude * math.exp(constants.bursty_rate * (deviation / mean))
     bursty = busiest * min(max(thresholds.min_bursty_multiplier, decay), thresholds.max_bursty_multiplier)
-    weights = [constants.weekday_weight if weekday == day else 1 for weekday in weekdays]
-    weighted = sum(point * weight for point, weight in zip(points, weights, strict=False)) / sum(weights[: len(points)])
     factor = (mean + thresholds.std_multiplier * deviation) / mean
     factor = min(max(factor, thresholds.min_spike_multiplier), thresholds.max_spike_multiplier)
-    spike = weighted + mean * factor
-    return (int(bursty), BURSTY) if bursty >= spike else (int(spike), SPIKE)
+    return bursty, weighted + mean * factor
 
 
 def generate_issue_forecast(

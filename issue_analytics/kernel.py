@@ -1,12 +1,12 @@
 """The spike limit of all groups at once: the formula on sums over windows, equal to the definition to the last unit.
 
 Sums and sums of squares stay integers, the square root is corrected to the last bit, and the few values so near an
-integer that the last bit of an exponential could decide are settled by the definition (`formula.limit_of_one`). Groups
-are processed in blocks that stay in a core's cache.
+integer that the last bit of an exponential could decide are settled by the definition (`formula`). Groups are
+processed in blocks that stay in a core's cache.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
@@ -16,10 +16,10 @@ import numpy.typing as npt
 
 from issue_analytics.counts import HOUR, Panel
 from issue_analytics.errors import SettingsError
-from issue_analytics.formula import BURSTY, NEW, NONE, SPIKE, limit_of_one
+from issue_analytics.formula import BURSTY, NEW, NONE, SPIKE, halves_of, moments_of, weighted_mean
 from issue_analytics.thresholds import PUBLISHED, STANDARD, FormulaConstants, ThresholdVariables
 
-__all__ = ["Buckets", "limits_on"]
+__all__ = ["Buckets", "Statistics", "limits_of", "limits_on", "statistics_on"]
 
 Buckets = Literal["sparse", "dense"]
 
@@ -146,6 +146,75 @@ def _two_product(a: Floats, b: Floats | np.float64) -> tuple[Floats, Floats]:
     return product, ((a_high * b_high - product) + a_high * b_low + a_low * b_high) + a_low * b_low
 
 
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """What a limit is made of, whatever the thresholds: sufficient statistics of windows.
+
+    Attributes:
+        busiest: events in the busiest hour, shape (moments, groups); 0: the window is silent, there is no limit.
+        new: whether the limit is that of a new group, same shape.
+        mean: events per hour, same shape; where a window is silent or new, some positive number.
+        deviation: sample standard deviation of the hourly counts, same shape, correctly rounded.
+        weighted: mean with the weekday of the day forecast weighing more, shape (days, moments, groups).
+    """
+
+    busiest: Ints
+    new: Bools
+    mean: Floats
+    deviation: Floats
+    weighted: Floats
+
+
+def statistics_on(
+    panel: Panel,
+    as_of: Sequence[datetime],
+    *,
+    buckets: Buckets = "sparse",
+    days: int = 1,
+    new: Bools | None = None,
+    constants: FormulaConstants = PUBLISHED,
+) -> Iterator[tuple[slice, Statistics]]:
+    """Reduce the window before each of several moments to what limits depend on, a block of groups at a time.
+
+    Args:
+        panel: counts; every window must lie inside it.
+        as_of: moments on the hour, one at least; only columns before each are looked at.
+        buckets: as in :func:`limits_on`.
+        days: how many days from each ``as_of`` on, its own day first; no more than 7, as they repeat by the week.
+        new: as in :func:`limits_on`.
+        constants: the constants of the formula.
+
+    Returns:
+        For each block which groups of the panel it is about, and their statistics.
+    """
+    ends = np.array([(at - panel.start) // HOUR for at in as_of], dtype=np.int64)
+    hours = constants.window_hours
+    if int(ends.min()) < hours or int(ends.max()) > panel.counts.shape[1]:
+        raise SettingsError("a window reaches outside the panel.")
+    midnight = -panel.start.hour % 24
+    calendar = _Calendar(midnight, (panel.start + midnight * HOUR).weekday())
+    weekday = np.array([[(at.weekday() + ahead) % 7 for ahead in range(days)] for at in as_of])
+    block = max(1, BLOCK_CELLS // panel.counts.shape[1])
+    for low in range(0, panel.counts.shape[0], block):
+        some = slice(low, min(low + block, panel.counts.shape[0]))
+        counts = panel.counts[some].T
+        by_silence = new is None and buckets == "sparse"
+        windows = _windows(counts, ends, calendar, weekday, hours, with_quietest=by_silence)
+        if new is not None:
+            is_new = new[some].T
+        elif windows.quietest is not None:
+            is_new = windows.quietest == 0
+        else:
+            is_new = np.zeros(windows.total.shape, dtype=np.bool_)
+        found, doubt = _statistics(windows, ends, calendar, weekday, is_new, constants)
+        for moment, group in np.argwhere(doubt).tolist():
+            window = np.arange(ends[moment] - hours, ends[moment])
+            points, on = counts[window, group].tolist(), calendar.weekday(window).tolist()
+            found.mean[moment, group], found.deviation[moment, group] = moments_of(points)
+            found.weighted[:, moment, group] = [weighted_mean(points, on, day, constants) for day in weekday[moment]]
+        yield some, found
+
+
 def limits_on(
     panel: Panel,
     as_of: Sequence[datetime],
@@ -172,85 +241,63 @@ def limits_on(
         Limits in events per clock hour and rules (an index into ``frames.RULES``), both of shape
         (groups, moments, days). Where the rule is ``none`` the limit is 0.
     """
-    ends = np.array([(at - panel.start) // HOUR for at in as_of], dtype=np.int64)
-    hours = constants.window_hours
-    if ends.size == 0 or panel.counts.shape[0] == 0:
-        shape = (panel.counts.shape[0], ends.size, days)
+    groups = panel.counts.shape[0]
+    if not as_of or groups == 0:
+        shape = (groups, len(as_of), days)
         return np.zeros(shape, dtype=np.int64), np.full(shape, NONE, dtype=np.uint8)
-    if int(ends.min()) < hours or int(ends.max()) > panel.counts.shape[1]:
-        raise SettingsError("a window reaches outside the panel.")
-    midnight = -panel.start.hour % 24
-    calendar = _Calendar(midnight, (panel.start + midnight * HOUR).weekday())
     # the days of the second week repeat those of the first
     week = min(days, 7)
-    weekday = np.array([[(at.weekday() + ahead) % 7 for ahead in range(week)] for at in as_of])
-    limit = np.empty((days, ends.size, panel.counts.shape[0]), dtype=np.int64)
+    limit = np.empty((days, len(as_of), groups), dtype=np.int64)
     rule = np.empty(limit.shape, dtype=np.uint8)
-    block = max(1, BLOCK_CELLS // panel.counts.shape[1])
-    for low in range(0, panel.counts.shape[0], block):
-        counts = panel.counts[low : low + block].T
-        by_silence = new is None and buckets == "sparse"
-        windows = _windows(counts, ends, calendar, weekday, hours, with_quietest=by_silence)
-        if new is not None:
-            is_new = new[low : low + block].T
-        elif windows.quietest is not None:
-            is_new = windows.quietest == 0
-        else:
-            is_new = np.zeros(windows.total.shape, dtype=np.bool_)
-        in_week, rule_in_week, doubt = _limits(windows, ends, calendar, weekday, is_new, thresholds, constants)
-        for moment, group in np.argwhere(doubt).tolist():
-            window = np.arange(ends[moment] - hours, ends[moment])
-            points, on = counts[window, group].tolist(), calendar.weekday(window).tolist()
-            for ahead in range(week):
-                value, branch = limit_of_one(points, on, int(weekday[moment, ahead]), thresholds, constants, new=False)
-                in_week[ahead, moment, group] = value or 0
-                rule_in_week[ahead, moment, group] = branch
+    for some, found in statistics_on(panel, as_of, buckets=buckets, days=week, new=new, constants=constants):
+        in_week, rule_in_week = limits_of(found, thresholds, constants)
         for ahead in range(days):
-            limit[ahead, :, low : low + block] = in_week[ahead % 7]
-            rule[ahead, :, low : low + block] = rule_in_week[ahead % 7]
+            limit[ahead, :, some] = in_week[ahead % 7]
+            rule[ahead, :, some] = rule_in_week[ahead % 7]
     return limit.transpose(2, 1, 0), rule.transpose(2, 1, 0)
 
 
-def _limits(
-    windows: _Windows,
-    ends: Ints,
-    calendar: _Calendar,
-    weekday: Ints,
-    is_new: Bools,
-    thresholds: ThresholdVariables,
-    constants: FormulaConstants,
-) -> tuple[Ints, npt.NDArray[np.uint8], Bools]:
-    """The formula on sums: limits and rules (days, moments, groups), and where the exact definition has to settle."""
+def _statistics(
+    windows: _Windows, ends: Ints, calendar: _Calendar, weekday: Ints, is_new: Bools, constants: FormulaConstants
+) -> tuple[Statistics, Bools]:
+    """Statistics from sums, and where they have to be computed from the counts themselves."""
     n = constants.window_hours
-    silent = windows.busiest == 0
-    # the variance's numerator, n x squares - total^2, is exact in int64 below this; busier groups are settled exactly
-    huge = ~is_new & (windows.busiest >= math.isqrt(2**63 - 1) // n)
-    usable = ~silent & ~is_new & ~huge
-    total = np.where(usable, windows.total, n)
-    mean = total / n
-    numerator = np.where(usable, n * windows.squares - total * total, 0)
-    deviation, doubt = _root_of_ratio(numerator, n * (n - 1))
-    decay = constants.bursty_amplitude * np.exp(constants.bursty_rate * (deviation / mean))
-    clipped = np.minimum(np.maximum(thresholds.min_bursty_multiplier, decay), thresholds.max_bursty_multiplier)
-    bursty = windows.busiest * clipped
-    factor = (mean + thresholds.std_multiplier * deviation) / mean
-    factor = np.minimum(np.maximum(factor, thresholds.min_spike_multiplier), thresholds.max_spike_multiplier)
+    usable = (windows.busiest > 0) & ~is_new
+    # the variance's numerator, n x squares - total^2, is exact in int64 below this
+    huge = usable & (windows.busiest >= math.isqrt(2**63 - 1) // n)
+    plain = usable & ~huge
+    total = np.where(plain, windows.total, n)
+    deviation, doubt = _root_of_ratio(np.where(plain, n * windows.squares - total * total, 0), n * (n - 1))
     extra = constants.weekday_weight - 1
     weights = n + extra * _hours_on(ends, calendar, weekday, n)
-    spike = (total + extra * windows.on_weekday) / weights.T[:, :, None] + mean * factor
+    weighted = (total + extra * windows.on_weekday) / weights.T[:, :, None]
+    return Statistics(windows.busiest, is_new, total / n, deviation, weighted), (doubt & plain) | huge
+
+
+def limits_of(
+    found: Statistics, thresholds: ThresholdVariables, constants: FormulaConstants = PUBLISHED
+) -> tuple[Ints, npt.NDArray[np.uint8]]:
+    """The formula on statistics: limits (0 where there is none) and rules, of the shape of ``found.weighted``."""
+    decay = constants.bursty_amplitude * np.exp(constants.bursty_rate * (found.deviation / found.mean))
+    clipped = np.minimum(np.maximum(thresholds.min_bursty_multiplier, decay), thresholds.max_bursty_multiplier)
+    bursty = found.busiest * clipped
+    factor = (found.mean + thresholds.std_multiplier * found.deviation) / found.mean
+    factor = np.minimum(np.maximum(factor, thresholds.min_spike_multiplier), thresholds.max_spike_multiplier)
+    # where the exponential acts and its last bit may decide, which is at an integer, the definition's decides
+    acts = (np.abs(decay - clipped) <= _ULPS * clipped) & ~found.new & (found.busiest > 0)
+    for at in zip(*np.nonzero(acts & (np.abs(bursty - np.rint(bursty)) <= _ULPS * bursty)), strict=True):
+        busiest, mean, deviation = (values[at].item() for values in (found.busiest, found.mean, found.deviation))
+        bursty[at] = halves_of(busiest, mean, deviation, mean, thresholds, constants)[0]
+    spike = found.weighted + found.mean * factor
 
     limit = np.maximum(bursty, spike).astype(np.int64)  # truncates, as int() does
     rule = np.where(bursty >= spike, BURSTY, SPIKE).astype(np.uint8)
-
-    # where the exponential acts and its last bit may decide, which is at an integer
-    acts = np.abs(decay - clipped) <= _ULPS * clipped
-    doubt |= acts & (np.abs(bursty - np.rint(bursty)) <= _ULPS * bursty)
-
-    limit = np.where(is_new, constants.new_multiplier * windows.busiest, limit)
-    rule[:, is_new] = NEW
-    rule[:, silent] = NONE
-    limit[:, silent] = 0
-    return limit, rule, (doubt & usable) | huge
+    silent, new = found.busiest == 0, found.new
+    limit = np.where(new, constants.new_multiplier * found.busiest, limit)
+    rule[..., new] = NEW
+    rule[..., silent] = NONE
+    limit[..., silent] = 0
+    return limit, rule
 
 
 def _hours_on(ends: Ints, calendar: _Calendar, weekday: Ints, hours: int) -> Ints:
