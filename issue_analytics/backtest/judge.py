@@ -1,20 +1,18 @@
 """Replay the limits over the past and hold them against what really escalated."""
 
-from datetime import timedelta
-
 import polars as pl
 
+from issue_analytics.backtest.judged import past, watched_spans, within
 from issue_analytics.backtest.matching import match, windows_of
 from issue_analytics.backtest.policy import EVERY_HOUR, Matching, Policy
 from issue_analytics.backtest.replay import replay
 from issue_analytics.backtest.result import BacktestResult
-from issue_analytics.backtest.spans import Silence, clip, inside, observed, whole_hours
+from issue_analytics.backtest.spans import Silence
 from issue_analytics.backtest.tally import tally
-from issue_analytics.counts import HOUR, span
 from issue_analytics.detection import detect
-from issue_analytics.errors import FrameError, SettingsError
+from issue_analytics.errors import SettingsError
 from issue_analytics.forecast import forecast_schedule
-from issue_analytics.frames import KEY, check, eager, empty, whole_numbers
+from issue_analytics.frames import KEY, empty
 from issue_analytics.kernel import Buckets
 from issue_analytics.thresholds import PUBLISHED, STANDARD, FormulaConstants, ThresholdVariables
 
@@ -78,6 +76,7 @@ def backtest(
         SettingsError: a setting makes no sense.
 
     >>> from datetime import UTC, datetime
+    >>> from issue_analytics.counts import HOUR
     >>> start = datetime(2026, 1, 5, tzinfo=UTC)
     >>> busy = [(1, 7, start + hour * HOUR, 90 if hour == 200 else 3) for hour in range(240)]
     >>> counts = pl.DataFrame(busy, schema=["project_id", "group_id", "hour", "count"], orient="row")
@@ -85,28 +84,8 @@ def backtest(
     >>> result.alerts.select("count", "limit", "rule").rows()
     [(90, 18, 'spike')]
     """
-    if silence not in ("implied", "recorded"):
-        raise SettingsError(f"silence: {silence!r} is neither 'implied' nor 'recorded'.")
     matching = matching or Matching()
-    counts = check(eager(counts), "HourlyCounts")
-    labelled = escalations is not None
-    escalations = check(eager(escalations), "Escalations") if escalations is not None else empty("Escalations")
-    left_out = counts.select(KEY).clear()
-    if leave_out is not None:
-        keys = whole_numbers("leave_out", leave_out).collect()
-        left_out = counts.select(KEY).join(keys, on=KEY, how="semi").unique().sort(KEY)
-        counts, escalations = (frame.join(keys, on=KEY, how="anti") for frame in (counts, escalations))
-        exposure = eager(exposure).join(keys, on=KEY, how="anti") if exposure is not None else None
-    ends = span(counts)
-    window = timedelta(hours=constants.window_hours)
-    first = policy.moments(ends[0] + window, ends[1]) if ends else []
-    if ends is None or not first:
-        length = (ends[1] - ends[0]) if ends else timedelta(0)
-        raise FrameError(
-            f"HourlyCounts: {length / HOUR:.0f} hours are too few to judge any: limits look back "
-            f"{constants.window_hours} hours, and the next refresh ({policy.schedule}) must lie in the data."
-        )
-    counts = counts.select(*KEY, "hour", "count")
+    known = past(counts, escalations, exposure=exposure, leave_out=leave_out, policy=policy, constants=constants)
     if policy.lifecycle:
         if status_changes is None or exposure is not None:
             raise SettingsError(
@@ -114,7 +93,7 @@ def backtest(
                 "replay finds itself."
             )
         played = replay(
-            counts,
+            known.counts,
             status_changes,
             occurrences=occurrences,
             thresholds=thresholds,
@@ -124,37 +103,30 @@ def backtest(
             leave_out=leave_out,
             constants=constants,
         )
-        spans, limits = whole_hours(clip(played.exposure, first[0], ends[1])), played.limits
-        history = counts.join(spans.select(KEY).unique(), on=KEY, how="semi")
-        watched = inside(history, spans)
+        judged, limits = within(known, played.exposure), played.limits
         # brought back twice in an hour is one crossing
         crossings = (
             played.alerts.select(empty("Alerts").columns).unique([*KEY, "hour"], keep="first").sort(*KEY, "hour")
         )
     else:
-        if exposure is None:
-            spans = observed(counts, silence, policy, window, ends)
-        else:
-            spans = check(eager(exposure), "Exposure").select(*KEY, "start", "end")
-        spans = whole_hours(clip(spans, first[0], ends[1]))
-        history = counts.join(spans.select(KEY).unique(), on=KEY, how="semi")
+        judged = within(known, watched_spans(known, silence, policy, constants))
         limits = forecast_schedule(
-            history,
-            policy.moments(first[0], ends[1]),
+            judged.history,
+            policy.moments(known.first, known.end),
             thresholds=thresholds,
             buckets=buckets,
             days=policy.days,
             first_seen=first_seen,
             constants=constants,
         )
-        watched = inside(history, spans)
-        crossings = detect(watched, limits, crossings="all")
+        crossings = detect(judged.watched, limits, crossings="all")
+    spans = judged.spans
     if types is None and occurrences is not None:
         types = occurrences.lazy().select(*KEY, "type").filter(pl.col("type").is_not_null())
-    windows = windows_of(escalations, spans, matching)
-    alerts, matches = match(crossings, windows, spans, watched, limits, matching)
-    groups = tally(history, watched, spans, limits, alerts, matches, windows, first_seen, types)
-    if not labelled:
+    windows = windows_of(known.escalations, spans, matching)
+    alerts, matches = match(crossings, windows, spans, judged.watched, limits, matching)
+    groups = tally(judged.history, judged.watched, spans, limits, alerts, matches, windows, first_seen, types)
+    if not known.labelled:
         alerts = alerts.with_columns(verdict=pl.lit(None, dtype=pl.String))
         unknown = pl.lit(None, dtype=pl.Int64)
         groups = groups.with_columns(duplicates=unknown, unjudged=unknown, false_alarms=unknown)
@@ -163,11 +135,11 @@ def backtest(
         policy=policy,
         buckets=buckets,
         matching=matching,
-        counts=counts,
+        counts=known.counts,
         exposure=spans,
-        escalations=escalations,
-        labelled=labelled,
-        left_out=left_out,
+        escalations=known.escalations,
+        labelled=known.labelled,
+        left_out=known.left_out,
         limits=limits,
         crossings=crossings,
         alerts=alerts,

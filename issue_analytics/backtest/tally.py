@@ -9,7 +9,7 @@ from issue_analytics.counts import HOUR
 from issue_analytics.frames import KEY, RULES
 from issue_analytics.scores.strata import strata
 
-__all__ = ["tally"]
+__all__ = ["judged_hours", "tally"]
 
 
 def tally(
@@ -25,12 +25,10 @@ def tally(
 ) -> pl.DataFrame:
     """One row per judged group."""
     kinds = strata(history, spans, limits, first_seen, types)
-    exposed = spans.group_by(KEY).agg(exposed_hours=(pl.col("end") - pl.col("start")).dt.total_hours().sum())
     verdict = pl.col("verdict")
     parts = [
         inside.group_by(KEY).agg(occurrences=pl.col("count").sum()),
-        exposed,
-        _busy_hours(spans, windows),
+        judged_hours(spans, windows),
         _days_by_rule(spans, limits),
         alerts.group_by(KEY).agg(
             alerts=pl.len().cast(pl.Int64),
@@ -48,7 +46,6 @@ def tally(
     days = [f"days_{rule}" for rule in RULES]
     return (
         groups.with_columns(pl.all().exclude(kinds.columns).fill_null(0))
-        .with_columns(quiet_hours=pl.col("exposed_hours") - pl.col("busy_hours"))
         .select(
             *kinds.columns,
             "occurrences",
@@ -63,6 +60,15 @@ def tally(
             "events_caught",
         )
         .sort(KEY)
+    )
+
+
+def judged_hours(spans: pl.DataFrame, windows: pl.DataFrame) -> pl.DataFrame:
+    """One row per judged group: ``exposed_hours``, and ``quiet_hours``, those outside the time of every escalation."""
+    exposed = spans.group_by(KEY).agg(exposed_hours=(pl.col("end") - pl.col("start")).dt.total_hours().sum())
+    busy = pl.col("busy_hours").fill_null(0)
+    return exposed.join(_busy_hours(spans, windows), on=KEY, how="left").select(
+        *KEY, "exposed_hours", quiet_hours=pl.col("exposed_hours") - busy
     )
 
 
