@@ -1,5 +1,6 @@
 """Hourly counts against limits: which hours exceed the limit in force."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import polars as pl
@@ -10,7 +11,9 @@ from issue_analytics.frames import KEY, FrameT, require
 __all__ = ["detect", "limit_in_force"]
 
 
-def limit_in_force(hours: pl.LazyFrame, limits: pl.LazyFrame) -> pl.LazyFrame:
+def limit_in_force(
+    hours: pl.LazyFrame, limits: pl.LazyFrame, columns: Sequence[str] = ("limit", "rule")
+) -> pl.LazyFrame:
     """Put ``limit``, ``rule`` and ``as_of`` beside rows of a group and an ``hour``; null where no limit is in force.
 
     In force is the latest limit for the hour's UTC day that was made at or before the start of the hour, so a limit
@@ -20,7 +23,7 @@ def limit_in_force(hours: pl.LazyFrame, limits: pl.LazyFrame) -> pl.LazyFrame:
         hours.with_columns(date=pl.col("hour").dt.date())
         .sort("hour")
         .join_asof(
-            limits.select(*KEY, "date", "limit", "rule", "as_of").sort("as_of"),
+            limits.select(*KEY, "date", *columns, "as_of").sort("as_of"),
             left_on="hour",
             right_on="as_of",
             by=[*KEY, "date"],

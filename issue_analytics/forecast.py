@@ -6,18 +6,27 @@ from datetime import datetime
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from issue_analytics.counts import HOUR, Panel, panels, whole_hour
 from issue_analytics.errors import FrameError, SettingsError
 from issue_analytics.formula import NONE
 from issue_analytics.frames import KEY, RULES, FrameT, check, empty, require
-from issue_analytics.kernel import Buckets, limits_on
+from issue_analytics.kernel import Buckets, limits_on, statistics_on
 from issue_analytics.thresholds import PUBLISHED, STANDARD, FormulaConstants, ThresholdVariables, check_thresholds
 
 MOST_DAYS: Final = 366
 
-__all__ = ["check_buckets", "earliest_seen", "forecast", "forecast_schedule"]
+_STATISTICS: Final = {
+    "busiest": pl.Int64(),
+    "new": pl.Boolean(),
+    "mean": pl.Float64(),
+    "deviation": pl.Float64(),
+    "weighted_mean": pl.Float64(),
+}
+
+__all__ = ["check_buckets", "earliest_seen", "forecast", "forecast_schedule", "window_statistics"]
 
 
 def check_buckets(buckets: str) -> None:
@@ -137,6 +146,63 @@ def earliest_seen(first_seen: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
     return first_seen.lazy().group_by(pl.col(on).cast(pl.Int64)).agg(seen.min()).collect()
 
 
+def window_statistics(
+    counts: pl.DataFrame,
+    as_of: Sequence[datetime],
+    *,
+    buckets: Buckets = "sparse",
+    days: int = 1,
+    first_seen: pl.DataFrame | pl.LazyFrame | None = None,
+    constants: FormulaConstants = PUBLISHED,
+) -> pl.DataFrame:
+    """What limits are made of, whatever the thresholds; the rows of :func:`forecast_schedule`, in the same order.
+
+    Args:
+        counts: contract ``HourlyCounts``.
+        as_of: moments on the hour.
+        buckets: as in :func:`forecast`.
+        days: how many days from each ``as_of`` on.
+        first_seen: as in :func:`forecast`.
+        constants: the constants of the formula.
+
+    Returns:
+        A row per group, moment and day: ``project_id``, ``group_id``, ``date``, ``as_of``; ``busiest`` (events in the
+        busiest hour of the window; 0: silent, no limit), ``new`` (whether the rule for new groups applies), ``mean``,
+        ``deviation`` (sample standard deviation) and ``weighted_mean`` in events per hour; these three null where no
+        variable acts, because the window is silent or the group new.
+    """
+    check_buckets(buckets)
+    moments = sorted({whole_hour("as_of", at) for at in as_of})
+    schema = {**{name: empty("Limits").schema[name] for name in (*KEY, "date", "as_of")}, **_STATISTICS}
+    frames = [pl.DataFrame(schema=schema)]
+    if moments:
+        ages = None if first_seen is None or buckets == "sparse" else earliest_seen(first_seen)
+        for panel in panels(counts, moments[0] - constants.window_hours * HOUR, moments[-1]):
+            shape = (panel.counts.shape[0], len(moments))
+            busiest, new = np.empty(shape, dtype=np.int64), np.empty(shape, dtype=np.bool_)
+            mean, deviation, weighted = np.empty(shape), np.empty(shape), np.empty((*shape, days))
+            is_new = _new(panel, moments, ages, constants)
+            for some, found in statistics_on(
+                panel, moments, buckets=buckets, days=min(days, 7), new=is_new, constants=constants
+            ):
+                busiest[some], new[some] = found.busiest.T, found.new.T
+                mean[some], deviation[some] = found.mean.T, found.deviation.T
+                for ahead in range(days):
+                    weighted[some, :, ahead] = found.weighted[ahead % 7].T
+            group, moment, keys = _rows(panel, moments, days)
+            acts = pl.when((pl.col("busiest") > 0) & ~pl.col("new"))
+            frames.append(
+                keys.with_columns(
+                    busiest=np.repeat(busiest[group, moment], days),
+                    new=np.repeat(new[group, moment], days),
+                    mean=np.repeat(mean[group, moment], days),
+                    deviation=np.repeat(deviation[group, moment], days),
+                    weighted_mean=weighted[group, moment].reshape(-1),
+                ).with_columns(acts.then(pl.col("mean", "deviation", "weighted_mean")))
+            )
+    return pl.concat(frames)
+
+
 def _limit_frames(
     panel: Panel,
     moments: list[datetime],
@@ -146,35 +212,56 @@ def _limit_frames(
     ages: pl.DataFrame | None,
     constants: FormulaConstants,
 ) -> Iterator[pl.DataFrame]:
-    hour = np.array([(at - panel.start) // HOUR for at in moments], dtype=np.int64)
-    new = None
-    if ages is not None:
-        seen = panel.groups.join(
-            ages, on=[name for name in KEY if name in ages.columns], how="left", maintain_order="left"
-        )
-        age_start = seen.select((pl.col("first_seen") - panel.start).dt.total_microseconds() / 3.6e9).to_series()
-        # a group of unknown age is old: minus infinity
-        known = age_start.fill_null(-math.inf).to_numpy()
-        new = hour[None, :] - known[:, None] < constants.window_hours
+    new = _new(panel, moments, ages, constants)
     limit, rule = limits_on(
         panel, moments, thresholds=thresholds, buckets=buckets, days=days, new=new, constants=constants
     )
-    # a group has limits from its first known hour on: later data must not add rows to the past
-    group, moment = np.nonzero(panel.first[:, None] < hour[None, :])
+    group, moment, keys = _rows(panel, moments, days)
+    yield keys.with_columns(limit=limit[group, moment].reshape(-1), rule=rule[group, moment].reshape(-1)).select(
+        *KEY,
+        "date",
+        limit=pl.when(pl.col("rule") != NONE).then(pl.col("limit")),
+        rule=pl.col("rule").cat.to(pl.Enum(RULES)),
+        as_of="as_of",
+    )
+
+
+def _new(
+    panel: Panel, moments: Sequence[datetime], ages: pl.DataFrame | None, constants: FormulaConstants
+) -> npt.NDArray[np.bool_] | None:
+    """Whose age makes them new at each moment, shape (groups, moments); None where ages do not matter."""
+    if ages is None:
+        return None
+    hour = _hours(panel, moments)
+    seen = panel.groups.join(ages, on=[name for name in KEY if name in ages.columns], how="left", maintain_order="left")
+    age_start = seen.select((pl.col("first_seen") - panel.start).dt.total_microseconds() / 3.6e9).to_series()
+    # a group of unknown age is old: minus infinity
+    known = age_start.fill_null(-math.inf).to_numpy()
+    young: npt.NDArray[np.bool_] = hour[None, :] - known[:, None] < constants.window_hours
+    return young
+
+
+def _rows(
+    panel: Panel, moments: Sequence[datetime], days: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], pl.DataFrame]:
+    """Which groups have a forecast at which moments, and the keys of its rows, one per day.
+
+    A group has limits from its first known hour on: later data must not add rows to the past.
+    """
+    group, moment = np.nonzero(panel.first[:, None] < _hours(panel, moments)[None, :])
     made = np.array([at.replace(tzinfo=None) for at in moments], dtype="datetime64[us]")
     dates = made.astype("datetime64[D]")[:, None] + np.arange(days)
     rows = np.repeat(group, days)
-    yield pl.DataFrame(
+    keys = pl.DataFrame(
         {
             "project_id": panel.groups["project_id"].gather(rows),
             "group_id": panel.groups["group_id"].gather(rows),
             "date": dates[moment].reshape(-1),
-            "limit": limit[group, moment].reshape(-1),
-            "rule": rule[group, moment].reshape(-1),
             "as_of": np.repeat(made[moment], days),
         }
-    ).with_columns(
-        limit=pl.when(pl.col("rule") != NONE).then(pl.col("limit")),
-        rule=pl.col("rule").cat.to(pl.Enum(RULES)),
-        as_of=pl.col("as_of").dt.replace_time_zone("UTC"),
     )
+    return group, moment, keys.with_columns(pl.col("as_of").dt.replace_time_zone("UTC"))
+
+
+def _hours(panel: Panel, moments: Sequence[datetime]) -> npt.NDArray[np.int64]:
+    return np.array([(at - panel.start) // HOUR for at in moments], dtype=np.int64)

@@ -10,7 +10,7 @@ from issue_analytics.counts import HOUR
 from issue_analytics.detection import limit_in_force
 from issue_analytics.frames import KEY
 
-__all__ = ["match", "windows_of"]
+__all__ = ["delay_to", "escalations_met", "match", "meetings", "watched_to_the_end", "windows_of"]
 
 _EVENT = (*KEY, "escalated_at")
 
@@ -29,6 +29,38 @@ def windows_of(escalations: pl.DataFrame, spans: pl.DataFrame, matching: Matchin
     return windows.join(judged, on=_EVENT, how="left").with_columns(pl.col("judged").fill_null(value=False))
 
 
+def watched_to_the_end(windows: pl.DataFrame, spans: pl.DataFrame) -> pl.DataFrame:
+    """Judged escalations with ``watched_until`` and ``cut_off``, as contract ``Matches`` has them."""
+    judged = windows.filter("judged")
+    watched = (
+        judged.select(*_EVENT, "closes")
+        .join(spans, on=KEY)
+        .filter(pl.col("start") < pl.col("closes"), pl.col("end") > pl.col("escalated_at"))
+        .group_by(_EVENT)
+        .agg(watched_until=pl.col("end").max())
+    )
+    return judged.join(watched, on=_EVENT, how="left").with_columns(
+        watched_until=pl.min_horizontal("watched_until", "closes"), cut_off=pl.col("watched_until") < pl.col("closes")
+    )
+
+
+def delay_to(hour: str) -> pl.Expr:
+    """Hours from ``escalated_at`` to the end of an hour: its count is not known before.
+
+    An alert before the start is no negative delay.
+    """
+    return ((pl.col(hour) + HOUR - pl.col("escalated_at")) / HOUR).clip(lower_bound=0)
+
+
+def meetings(hours: pl.DataFrame, windows: pl.DataFrame) -> pl.DataFrame:
+    """Which of the hours lie in the time of which escalations: a row for each such pair."""
+    return (
+        hours.select(*KEY, "hour")
+        .join(windows.select(*_EVENT, "opens", "closes", "judged"), on=KEY)
+        .filter(pl.col("hour") < pl.col("closes"), pl.col("hour") + HOUR > pl.col("opens"))
+    )
+
+
 def match(
     crossings: pl.DataFrame,
     windows: pl.DataFrame,
@@ -38,11 +70,7 @@ def match(
     matching: Matching,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Unite crossings into alerts, give every alert its verdict and every judged escalation its alert."""
-    met = (
-        crossings.select(*KEY, "hour")
-        .join(windows.select(*_EVENT, "opens", "closes", "judged"), on=KEY)
-        .filter(pl.col("hour") < pl.col("closes"), pl.col("hour") + HOUR > pl.col("opens"))
-    )
+    met = meetings(crossings, windows)
     hours = _with_episode(crossings, met, spans, matching)
     pairs = met.join(hours.select(*KEY, "hour", "episode"), on=[*KEY, "hour"])
     caught = _pair(pairs.filter("judged"), matching)
@@ -55,8 +83,7 @@ def _with_episode(crossings: pl.DataFrame, met: pl.DataFrame, spans: pl.DataFram
     Hours at most ``merge_hours`` apart are one alert, but it ends with its exposed span, and where an escalation's time
     begins or ends: else a chain of false hours of any length could hide behind one escalation.
     """
-    # those whose time began since the hour before are later than all others, so these two tell whether the set changed
-    about = met.group_by(*KEY, "hour").agg(about=pl.len(), latest=pl.col("escalated_at").max())
+    about = escalations_met(met)
     before = pl.col("hour", "start", "about", "latest").shift(1).over(KEY, order_by="hour").name.prefix("last_")
     return (
         span_of(crossings, spans)
@@ -72,6 +99,15 @@ def _with_episode(crossings: pl.DataFrame, met: pl.DataFrame, spans: pl.DataFram
         )
         .with_columns(episode=pl.col("begins").cum_sum())
     )
+
+
+def escalations_met(met: pl.DataFrame) -> pl.DataFrame:
+    """What hours are about: ``about`` (how many escalations) and ``latest`` (the last to begin of them).
+
+    An escalation whose time began since another hour is later than all others, so these two tell whether the set is
+    another one.
+    """
+    return met.group_by(*KEY, "hour").agg(about=pl.len(), latest=pl.col("escalated_at").max())
 
 
 def _pair(pairs: pl.DataFrame, matching: Matching) -> pl.DataFrame:
@@ -121,14 +157,7 @@ def _matches(
     windows: pl.DataFrame, caught: pl.DataFrame, spans: pl.DataFrame, counts: pl.DataFrame, limits: pl.DataFrame
 ) -> pl.DataFrame:
     """One row per judged escalation."""
-    judged = windows.filter("judged")
-    watched = (
-        judged.select(*_EVENT, "closes")
-        .join(spans, on=KEY)
-        .filter(pl.col("start") < pl.col("closes"), pl.col("end") > pl.col("escalated_at"))
-        .group_by(_EVENT)
-        .agg(watched_until=pl.col("end").max())
-    )
+    judged = watched_to_the_end(windows, spans)
     caught = caught.select(*_EVENT, caught_hour="hour")
     during = (
         counts.join(judged.select(*_EVENT, "until"), on=KEY)
@@ -138,13 +167,10 @@ def _matches(
         .agg(peak_hour=pl.col("hour").first(), peak=pl.col("count").first())
     )
     matches = judged
-    for part in (watched, caught, during):
+    for part in (caught, during):
         matches = matches.join(part, on=_EVENT, how="left")
     matches = matches.with_columns(
-        # the count of an hour is known at its end; an alert before the start is no negative delay
-        delay_hours=((pl.col("caught_hour") + HOUR - pl.col("escalated_at")) / HOUR).clip(lower_bound=0),
-        watched_until=pl.min_horizontal("watched_until", "closes"),
-        cut_off=pl.col("watched_until") < pl.col("closes"),
+        delay_hours=delay_to("caught_hour"),
         hour=pl.coalesce("peak_hour", pl.col("escalated_at").dt.truncate("1h")),
         peak=pl.col("peak").fill_null(0),
     )
