@@ -55,6 +55,7 @@ from issue_analytics.reporting import (
     write_report,
 )
 from issue_analytics.simulate import Simulation, simulate
+from issue_analytics.threshold_files import ThresholdSet, load_thresholds, read_threshold_set, write_thresholds
 from issue_analytics.thresholds import (
     LOOSER,
     PUBLISHED,
@@ -62,7 +63,6 @@ from issue_analytics.thresholds import (
     TIGHTER,
     FormulaConstants,
     ThresholdVariables,
-    load_thresholds,
 )
 
 __all__ = [  # noqa: RUF022 - in the order of the data's path
@@ -95,6 +95,9 @@ __all__ = [  # noqa: RUF022 - in the order of the data's path
     "LOOSER",
     "TIGHTER",
     "load_thresholds",
+    "ThresholdSet",
+    "write_thresholds",
+    "read_threshold_set",
     "FormulaConstants",
     "PUBLISHED",
     # alerts

@@ -3,10 +3,8 @@
 import hashlib
 import json
 import math
-import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Self
 
@@ -21,7 +19,6 @@ __all__ = [
     "FormulaConstants",
     "ThresholdVariables",
     "check_thresholds",
-    "load_thresholds",
 ]
 
 
@@ -44,7 +41,9 @@ def _number(name: str, value: object) -> int | float:
 def _known(cls: type, values: Mapping[str, object]) -> None:
     names = [field.name for field in fields(cls)]
     if unknown := [name for name in values if name not in names]:
-        raise SettingsError(f"no setting {', '.join(unknown)}. There are: {', '.join(names)}.")
+        # a name of a file may hold what would end the line of this message
+        told = ", ".join(name if name.isidentifier() else repr(name) for name in map(str, unknown))
+        raise SettingsError(f"no setting {told:.200}. There are: {', '.join(names)}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,30 +133,6 @@ class ThresholdVariables:
             raise SettingsError('expected a JSON object such as {"std_multiplier": 5}.')
         return cls.from_dict(values)
 
-    def to_toml(self) -> str:
-        """A TOML table ``[thresholds]``; :func:`load_thresholds` reads it back equal.
-
-        >>> print(STANDARD.to_toml().splitlines()[1])
-        std_multiplier = 5
-        """
-        return "[thresholds]\n" + "".join(f"{name} = {value}\n" for name, value in self.to_dict().items())
-
-    @classmethod
-    def from_toml(cls, text: str) -> Self:
-        """Build from :meth:`to_toml`, or from the same lines without the ``[thresholds]`` heading.
-
-        Raises:
-            SettingsError: the text is not TOML, or names an unknown setting.
-        """
-        try:
-            values = tomllib.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise SettingsError(f"not TOML: {error}.") from None
-        table = values.get("thresholds", values)
-        if not isinstance(table, dict):
-            raise SettingsError("thresholds: expected a table such as [thresholds] with std_multiplier = 5.")
-        return cls.from_dict(table)
-
 
 STANDARD: Final = ThresholdVariables(5, 5, 8, 2, 5)
 """What upstream runs with."""
@@ -214,29 +189,3 @@ def check_thresholds(thresholds: object) -> None:
     """Raise a SettingsError unless these are thresholds."""
     if not isinstance(thresholds, ThresholdVariables):
         raise SettingsError(f"thresholds: expected ThresholdVariables, got {thresholds!r}; see load_thresholds.")
-
-
-def load_thresholds(name_or_path: str | Path) -> ThresholdVariables:
-    """Find thresholds by the name of a set, or read them from a ``.toml`` or ``.json`` file.
-
-    Raises:
-        SettingsError: no such set or file, or the file does not hold thresholds.
-
-    >>> load_thresholds("tighter")
-    ThresholdVariables(4, 4, 7, 2, 4)
-    """
-    if (known := NAMED.get(str(name_or_path).lower())) is not None:
-        return known
-    path = Path(name_or_path)
-    if path.suffix not in {".toml", ".json"}:
-        raise SettingsError(
-            f"{name_or_path}: no such set of thresholds. There are {', '.join(NAMED)}, or name a .toml or .json file."
-        )
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: cannot be read ({error}).") from None
-    try:
-        return ThresholdVariables.from_json(text) if path.suffix == ".json" else ThresholdVariables.from_toml(text)
-    except SettingsError as error:
-        raise SettingsError(f"{path}: {error}") from None

@@ -14,7 +14,8 @@ from polars.testing import assert_frame_equal
 from rich.cells import cell_len
 
 from issue_analytics.backtest import Matching, backtest, compare, open_run, write_run
-from issue_analytics.thresholds import STANDARD, TIGHTER, ThresholdVariables, load_thresholds
+from issue_analytics.threshold_files import load_thresholds, write_thresholds
+from issue_analytics.thresholds import STANDARD, TIGHTER, ThresholdVariables
 
 SHELL = Shell()
 LOWER = ThresholdVariables(0, 0.7, 0.7, 0, 0)
@@ -61,8 +62,8 @@ def work(tmp_path_factory):
     write_run([backtest(counts, escalations, thresholds=LOWER, matching=wide)], folder / "wide")
     other = random_counts(np.random.default_rng(2), groups=12)
     write_run([backtest(other, escalations, thresholds=LOWER)], folder / "other")
-    (folder / "lower.toml").write_text(LOWER.to_toml())
-    (folder / "unused.toml").write_text(ThresholdVariables(1, 2, 3, 4, 5).to_toml())
+    write_thresholds(folder / "lower.toml", LOWER)
+    write_thresholds(folder / "unused.toml", ThresholdVariables(1, 2, 3, 4, 5))
     (folder / "broken.toml").write_text("std_multiplier = lots")
     return folder
 
@@ -303,7 +304,7 @@ def test_a_damaged_run_is_said_to_be_one(work, tmp_path):
 def test_the_run_of_a_backtest_is_what_it_takes(tmp_path):
     """The whole way once: export, import, two backtests by the command line, compared."""
     shell = {"cwd": tmp_path, "env": {**os.environ, "COLUMNS": "80"}}
-    (tmp_path / "lower.toml").write_text(ThresholdVariables(0, 3, 4, 1.2, 2).to_toml())
+    write_thresholds(tmp_path / "lower.toml", ThresholdVariables(0, 3, 4, 1.2, 2))
     for arguments in (
         ("simulate", "--groups", 120, "--days", 21, "--seed", 3, "--out", "exports"),
         ("import", "exports", "data"),

@@ -1,4 +1,3 @@
-import json
 import subprocess
 import sys
 
@@ -14,7 +13,6 @@ from issue_analytics.thresholds import (
     TIGHTER,
     FormulaConstants,
     ThresholdVariables,
-    load_thresholds,
 )
 
 numbers = st.one_of(st.integers(0, 1000), st.floats(0, 1000))
@@ -29,7 +27,6 @@ def thresholds(draw):
 @given(thresholds())
 def test_round_trips(variables):
     assert ThresholdVariables.from_json(variables.to_json()) == variables
-    assert ThresholdVariables.from_toml(variables.to_toml()) == variables
     assert ThresholdVariables.from_dict(variables.to_dict()) == variables
     assert ThresholdVariables.from_json(variables.to_json()).digest == variables.digest
 
@@ -64,43 +61,6 @@ def test_the_digest_is_short_stable_and_tells_settings_apart():
         capture_output=True, text=True, check=True, env={"PYTHONHASHSEED": "12345"},
     )  # fmt: skip
     assert again.stdout.strip() == STANDARD.digest
-
-
-def test_thresholds_from_files(tmp_path):
-    (tmp_path / "mine.toml").write_text("[thresholds]\nstd_multiplier = 4.5\n")
-    assert load_thresholds(tmp_path / "mine.toml") == ThresholdVariables(std_multiplier=4.5)
-    (tmp_path / "bare.toml").write_text("std_multiplier = 4.5\n")
-    assert load_thresholds(tmp_path / "bare.toml") == ThresholdVariables(std_multiplier=4.5)
-    (tmp_path / "mine.json").write_text(json.dumps({"max_spike_multiplier": 12}))
-    assert load_thresholds(str(tmp_path / "mine.json")) == ThresholdVariables(max_spike_multiplier=12)
-    assert load_thresholds("STANDARD") is STANDARD
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "message"),
-    [
-        ("a.toml", "std_multiplier = ", "not TOML"),
-        ("a.json", "{", "not JSON"),
-        ("a.json", "[5]", "JSON object"),
-        ("a.json", '{"std_multiplier": ' + "9" * 5000 + "}", "not JSON"),
-        ("a.json", "[" * 100_000, "not JSON"),
-        ("a.toml", "sdt_multiplier = 5", "no setting sdt_multiplier. There are: std_multiplier"),
-        ("a.toml", "std_multiplier = nan", "not a finite number"),
-        ("a.toml", "thresholds = 5", "expected a table"),
-    ],
-)
-def test_bad_files_are_named_with_the_reason(tmp_path, name, text, message):
-    (tmp_path / name).write_text(text)
-    with pytest.raises(SettingsError, match=message) as caught:
-        load_thresholds(tmp_path / name)
-    assert str(tmp_path / name) in str(caught.value)
-
-
-def test_unknown_names_list_the_known_ones():
-    with pytest.raises(SettingsError, match="standard, looser, tighter"):
-        load_thresholds("standart")
-    with pytest.raises(SettingsError, match="cannot be read"):
-        load_thresholds("absent.toml")
 
 
 @pytest.mark.parametrize(

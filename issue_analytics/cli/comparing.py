@@ -88,7 +88,7 @@ def compare(
 
 def _chosen(run: "Run", name: str | None, option: str) -> "BacktestResult":
     """The setting of a run that was named, or its only one."""
-    from issue_analytics.thresholds import load_thresholds
+    from issue_analytics.threshold_files import load_thresholds
 
     known = {result.thresholds.name or result.thresholds.digest: result for result in run.results}
     if name is None and len(run.results) == 1:

@@ -157,7 +157,7 @@ def forecast(
 
     from issue_analytics.dataset import open_dataset
     from issue_analytics.forecast import forecast as make
-    from issue_analytics.thresholds import load_thresholds
+    from issue_analytics.threshold_files import load_thresholds
 
     if out is not None and out.suffix not in {".parquet", ".csv"}:
         raise SettingsError(f"--out {out}: name a .parquet or .csv file.")

@@ -83,7 +83,7 @@ def backtest(
     from issue_analytics.backtest import backtest as judge
     from issue_analytics.coverage import coverage
     from issue_analytics.dataset import open_dataset
-    from issue_analytics.thresholds import load_thresholds
+    from issue_analytics.threshold_files import load_thresholds
 
     if dataset.resolve() in (out.resolve(), *out.resolve().parents) or out.resolve() in dataset.resolve().parents:
         raise SettingsError(f"--out {out}: a run cannot lie in its dataset, nor around it.")
@@ -211,7 +211,7 @@ def replay(
     from issue_analytics.backtest import policy_named
     from issue_analytics.backtest import replay as play
     from issue_analytics.dataset import open_dataset
-    from issue_analytics.thresholds import load_thresholds
+    from issue_analytics.threshold_files import load_thresholds
 
     rules = replace(policy_named(policy), rearchive=rearchive, velocity=velocity)
     rules = rules if every is None else replace(rules, every=every, name=f"{policy}, every {every}")
@@ -277,7 +277,7 @@ def parity(
     from issue_analytics.backtest.parity import parity as compare
     from issue_analytics.backtest.policy import policy_named
     from issue_analytics.dataset import open_dataset
-    from issue_analytics.thresholds import load_thresholds
+    from issue_analytics.threshold_files import load_thresholds
 
     if out is not None and out.suffix not in {".parquet", ".csv"}:
         raise SettingsError(f"--out {out}: name a .parquet or .csv file.")
