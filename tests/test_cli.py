@@ -47,6 +47,7 @@ def test_help_tells_every_command(tmp_path):
         "parity",
         "compare",
         "report",
+        "thresholds",
         "issues",
     )
     told = [line.split()[0] for line in text.split("Commands:")[1].split("Exit")[0].splitlines() if line.strip()]

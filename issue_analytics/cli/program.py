@@ -10,7 +10,7 @@ from typing import Annotated, Final
 
 import typer
 
-from issue_analytics.cli import comparing, data, issues, judging
+from issue_analytics.cli import comparing, data, issues, judging, thresholds
 from issue_analytics.cli.show import plain, say
 from issue_analytics.errors import IssueAnalyticsError, SettingsError
 
@@ -104,4 +104,5 @@ COMMANDS: Final[tuple[Callable[..., None], ...]] = (
 )
 for command in COMMANDS:
     app.command(name=command.__name__.rstrip("_"))(command)
+app.add_typer(thresholds.app, name="thresholds")
 app.add_typer(issues.app, name="issues")
