@@ -13,7 +13,7 @@ from issue_analytics.tuning.family import VARIABLES, Family, as_good, simplicity
 from issue_analytics.tuning.objective import HOURS_PER_WEEK, Objective, Totals
 from issue_analytics.tuning.tallies import Tallies
 
-__all__ = ["Choice", "best_setting", "choose", "cost_curve", "pareto_front", "within_error"]
+__all__ = ["Choice", "best_setting", "choose", "choose_from", "cost_curve", "pareto_front", "within_error"]
 
 _COUNTED: Final = ("events", "events_caught", "false_alarms", "alerts")
 
@@ -233,7 +233,13 @@ def choose(
     >>> choose(tallies, [STANDARD, tighter], Objective(alerts_per_series_week=2)).best == tighter
     True
     """
-    family = Family.of(tallies, settings, reference)
+    return choose_from(Family.of(tallies, settings, reference), objective, reference, errors)[0]
+
+
+def choose_from(
+    family: Family, objective: Objective, reference: ThresholdVariables, errors: float
+) -> tuple[Choice, tuple[int, int]]:
+    """As :func:`choose`, of a family; and the numbers of the best and of the recommended setting in it."""
     totals = family.totals(np.ones((1, family.clusters)))
     chosen = family.choose(objective, errors=errors)
     best, error = int(chosen.best[0]), float(chosen.error[0])
@@ -252,18 +258,20 @@ def choose(
         events=pl.lit(int(totals.events[0]), dtype=pl.Int64),
     )
     order = [*VARIABLES, "digest", "settings", "changed", "change", "alerts", "events", "events_caught", "false_alarms"]
-    return Choice(
+    recommended = int(chosen.recommended[0])
+    choice = Choice(
         objective=objective,
         reference=reference,
         best=family.thresholds(best),
-        recommended=family.thresholds(int(chosen.recommended[0])),
+        recommended=family.thresholds(recommended),
         kept=bool(chosen.kept[0]),
         error=None if np.isnan(error) else error,
         errors=errors,
-        tried=len(tallies.alerts),
+        tried=len(family.family),
         distinct=len(family.values),
         plateau=plateau.select(*order, "behind"),
     )
+    return choice, (best, recommended)
 
 
 def _columns(table: pl.DataFrame, names: Sequence[str]) -> None:

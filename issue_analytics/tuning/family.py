@@ -28,6 +28,9 @@ none, and the ratio to 0 would be infinite."""
 _CELLS: Final = 8_000_000
 """Numbers made at a time: 64 MB."""
 
+_DENSE: Final = 0.1
+"""Share of numbers other than 0 from which whole matrices are multiplied faster than sparse ones."""
+
 
 def values_of(settings: pl.DataFrame | Sequence[ThresholdVariables]) -> Floats:
     """Settings x the five variables, from a frame with these columns (a sweep, say) or from thresholds.
@@ -209,16 +212,9 @@ class Family:
             weights: resamples x clusters.
             which: clusters that count at all, such as those of a segment; None: all.
         """
-        drawn = np.ascontiguousarray(self._active(weights, which))
-        step = max(1, _CELLS // max(1, drawn.shape[1]))
-        sums = []
-        for counts in (self.alerts, self.false_alarms, self.events_caught):
-            out = np.empty((len(drawn), len(counts)))
-            for begin in range(0, len(counts), step):
-                part = counts[begin : begin + step]
-                part = part if which is None else part[:, which[self.active]]
-                out[:, begin : begin + step] = drawn @ part.astype(np.float64).T
-            sums.append(out)
+        columns = None if which is None else which[self.active]
+        drawn = np.ascontiguousarray(self._active(weights, which).T)
+        sums = [_multiplied(side, drawn, columns) for side in (self.alerts, self.false_alarms, self.events_caught)]
         return Totals(*self._sums(weights, which), *sums)
 
     def picked(self, numbers: Whole, weights: Floats, which: NDArray[np.bool_] | None = None) -> Totals:
@@ -229,6 +225,21 @@ class Family:
             for counts in (self.alerts, self.false_alarms, self.events_caught)
         ]
         return Totals(*self._sums(weights, which), *sums)
+
+    def every(self, numbers: Whole | NDArray[np.bool_]) -> Totals:
+        """What some settings come to in every active cluster, in place of sums: active clusters x settings."""
+        hours = [side[self.active] for side in (self.events, self.exposed_hours, self.quiet_hours, self.project_days)]
+        counts = [side[numbers].T.astype(np.float64) for side in (self.alerts, self.false_alarms, self.events_caught)]
+        return Totals(*hours, *counts)
+
+    def single(self, number: int) -> Totals:
+        """What one setting comes to in every cluster, in place of sums: clusters x 1."""
+        counts = []
+        for side in (self.alerts, self.false_alarms, self.events_caught):
+            whole = np.zeros((self.clusters, 1))
+            whole[self.active, 0] = side[number]
+            counts.append(whole)
+        return Totals(self.events, self.exposed_hours, self.quiet_hours, self.project_days, *counts)
 
     def _active(self, weights: Floats, which: NDArray[np.bool_] | None) -> Floats:
         return weights[:, self.active if which is None else self.active & which]
@@ -307,6 +318,24 @@ class Family:
         nothing = np.zeros((self.clusters, 1))
         every = Totals(self.events, self.exposed_hours, self.quiet_hours, self.project_days, nothing, nothing, nothing)
         return objective.score(every).bottom
+
+
+def _multiplied(counts: NDArray[np.int32], drawn: Floats, columns: NDArray[np.bool_] | None) -> Floats:
+    """Sums of counts (settings x clusters) under weights (clusters x resamples): resamples x settings.
+
+    Most settings do nothing in most clusters, so that products without the zeros take a fraction of the time.
+    """
+    from scipy.sparse import csr_array
+
+    out = np.empty((drawn.shape[1], len(counts)))
+    step = max(1, _CELLS // max(1, drawn.shape[0]))
+    for begin in range(0, len(counts), step):
+        part = counts[begin : begin + step]
+        part = part if columns is None else part[:, columns]
+        few = np.count_nonzero(part) < _DENSE * part.size
+        floats = csr_array(part, dtype=np.float64) if few else part.astype(np.float64)
+        out[:, begin : begin + step] = (floats @ drawn).T
+    return out
 
 
 def _marks(tallies: Tallies) -> NDArray[np.uint64]:

@@ -121,6 +121,13 @@ class Objective:
             return f"at most {self.alerts_per_project_day:g} alerts per project and day"
         return None if self.min_recall is None else f"a recall of at least {self.min_recall:g}"
 
+    @property
+    def score_name(self) -> str:
+        """The name of the score that settings within the bound are compared by."""
+        if self.cost_ratio is not None:
+            return "cost_per_series_week"
+        return "recall" if self.min_recall is None else "false_alarms_per_series_week"
+
     def __str__(self) -> str:
         if self.cost_ratio is not None:
             return f"a missed escalation costs {self.cost_ratio:g} false alarms: lowest cost, then fewest false alarms"
@@ -139,10 +146,10 @@ class Objective:
         """
         if self.cost_ratio is not None:
             cost = totals.false_alarms + self.cost_ratio * (totals.events[..., None] - totals.events_caught)
-            return Score("cost_per_series_week", cost, totals.exposed_hours, HOURS_PER_WEEK, -1)
+            return Score(self.score_name, cost, totals.exposed_hours, HOURS_PER_WEEK, -1)
         if self.min_recall is not None:
-            return Score("false_alarms_per_series_week", totals.false_alarms, totals.quiet_hours, HOURS_PER_WEEK, -1)
-        return Score("recall", totals.events_caught, totals.events, 1.0, 1)
+            return Score(self.score_name, totals.false_alarms, totals.quiet_hours, HOURS_PER_WEEK, -1)
+        return Score(self.score_name, totals.events_caught, totals.events, 1.0, 1)
 
     def utility(self, totals: Totals) -> Floats:
         """The score of every setting, turned so that more is better; nan where it is not defined."""
