@@ -35,6 +35,7 @@ from issue_analytics.errors import (
     IssueAnalyticsError,
     SettingsError,
 )
+from issue_analytics.explain import Explanation, explain
 from issue_analytics.exports import read_escalations, read_hourly_counts, read_occurrences, read_status_changes
 from issue_analytics.forecast import forecast
 from issue_analytics.forecast_records import ForecastRecord, is_escalating
@@ -102,6 +103,8 @@ __all__ = [  # noqa: RUF022 - in the order of the data's path
     "PUBLISHED",
     # alerts
     "detect",
+    "explain",
+    "Explanation",
     # stored forecasts
     "ForecastRecord",
     "is_escalating",

@@ -2,18 +2,22 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 import polars as pl
 
 from issue_analytics.backtest.policy import Matching, Policy
 from issue_analytics.backtest.summary import OF_ALERTS, Cluster, cluster_columns, summarise
+from issue_analytics.counts import HOUR
 from issue_analytics.errors import SettingsError
+from issue_analytics.explain import Explanation, explain
 from issue_analytics.frames import KEY
 from issue_analytics.kernel import Buckets
 from issue_analytics.scores import group_days, mark_small, pool_small
 from issue_analytics.scores.strata import VOLUMES
-from issue_analytics.thresholds import ThresholdVariables
+from issue_analytics.thresholds import PUBLISHED, FormulaConstants, ThresholdVariables
 
 __all__ = ["VOLUMES", "BacktestResult"]
 
@@ -144,6 +148,35 @@ class BacktestResult:
         See :func:`~issue_analytics.scores.group_days`; calibration is computed from it.
         """
         return group_days(self.exposure, self.limits, self.counts, self.crossings)
+
+    def explain(
+        self, group_id: int, at: datetime, *, project_id: int | None = None, constants: FormulaConstants = PUBLISHED
+    ) -> Explanation:
+        """Explain an hour by the limit that judged it, see :func:`~issue_analytics.explain.explain`.
+
+        Args:
+            group_id: the group.
+            at: a moment in the hour; the exact start of an escalation stands for its busiest judged hour, which is the
+                ``peak_hour`` of ``matches``.
+            project_id: needed where ids of groups in several projects collide.
+            constants: the constants of the formula, if the backtest was given any.
+
+        Raises:
+            SettingsError: ``at`` has no zone, the group is unknown, or its id stands in several projects.
+        """
+        known = self.escalations.with_columns(
+            pl.col("ended_at").fill_null(pl.col("escalated_at") + timedelta(hours=self.matching.open_hours))
+        )
+        found = partial(
+            explain, self.counts, group_id, project_id=project_id, thresholds=self.thresholds, buckets=self.buckets,
+            limits=self.limits, escalations=known, exposure=self.exposure, constants=constants,
+        )  # fmt: skip
+        first = found(at)
+        # a limit made within the hour, on archive, may be the one that fired
+        fired = self.crossings.filter(project_id=first.project_id, group_id=first.group_id, hour=first.hour)
+        if self.policy.lifecycle and not fired.is_empty() and fired.row(0, named=True)["limit"] != first.limit:
+            return found(first.hour + HOUR - timedelta(microseconds=1))
+        return first
 
     def __repr__(self) -> str:
         weeks = self.groups["exposed_hours"].sum() / 168
