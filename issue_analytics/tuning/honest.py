@@ -18,7 +18,18 @@ from issue_analytics.tuning.objective import HOURS_PER_WEEK, Objective, Totals
 from issue_analytics.tuning.reality import superior_ability
 from issue_analytics.tuning.tallies import Tallies
 
-__all__ = ["ROWS", "SelectionCorrected", "enough", "selection_corrected"]
+__all__ = [
+    "MIN_EVENTS",
+    "ROWS",
+    "SelectionCorrected",
+    "Side",
+    "between",
+    "drawn_weights",
+    "enough",
+    "joined",
+    "selection_corrected",
+    "sides",
+]
 
 Floats = NDArray[np.float64]
 Whole = NDArray[np.int64]
@@ -191,17 +202,16 @@ def selection_corrected(
                 single.top, single.bottom, share=side.share, counts=side.counts, confidence=confidence
             )
             ends = [float(value) * side.scale for value in (interval.estimate, interval.low, interval.high)]
-            scores.append((name, score, *ends, *side.pooled(), *_between(side.each(), tails)))
+            scores.append((name, score, *ends, side.pooled(), *between(side.each(), tails)))
         if name == "default":
             continue
         for score, side in sides(unseen[name], objective).items():
             base = sides(unseen["default"], objective)[score]
             looks = (
-                sides(apparent[name], objective)[score].pooled()[0]
-                - sides(apparent["default"], objective)[score].pooled()[0]
+                sides(apparent[name], objective)[score].pooled() - sides(apparent["default"], objective)[score].pooled()
             )
             differences.append(
-                (name, score, looks, side.pooled()[0] - base.pooled()[0], *_between(side.each() - base.each(), tails))
+                (name, score, looks, side.pooled() - base.pooled(), *between(side.each() - base.each(), tails))
             )
     chosen_by = {name: np.concatenate(kept) for name, kept in picks.items()}
     return SelectionCorrected(
@@ -238,10 +248,10 @@ class Side:
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(self.bottom > 0, self.scale * self.top / self.bottom, np.nan)
 
-    def pooled(self) -> tuple[float]:
-        """The score of all together."""
+    def pooled(self) -> float:
+        """The score of all together; nan where it is not defined."""
         bottom = float(self.bottom.sum())
-        return (self.scale * float(self.top.sum()) / bottom if bottom > 0 else np.nan,)
+        return self.scale * float(self.top.sum()) / bottom if bottom > 0 else np.nan
 
 
 def sides(totals: Totals, objective: Objective) -> dict[str, Side]:
@@ -283,7 +293,8 @@ def joined(parts: Sequence[Totals]) -> Totals:
     return Totals(*(np.concatenate(side) for side in zip(*parts, strict=True)))
 
 
-def _between(values: Floats, tails: Sequence[float]) -> tuple[float, float]:
+def between(values: Floats, tails: Sequence[float]) -> tuple[float, float]:
+    """Quantiles of those that are defined; nan where none is."""
     known = values[~np.isnan(values)]
     if not known.size:
         return np.nan, np.nan
