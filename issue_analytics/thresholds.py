@@ -3,10 +3,14 @@
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from types import MappingProxyType
-from typing import Final, Self
+from typing import Final, Literal, Self
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
 
 from issue_analytics.errors import SettingsError
 
@@ -21,6 +25,8 @@ __all__ = [
     "check_thresholds",
 ]
 
+
+Floats = NDArray[np.float64]
 
 LARGEST: Final = 1000
 """Of any multiplier: a limit of a thousand times the mean or the busiest hour is none. Keeps limits within int64."""
@@ -91,12 +97,12 @@ class ThresholdVariables:
 
     @property
     def digest(self) -> str:
-        """Eight hex characters that stand for these values; the same on every machine, and for 5 and 5.0.
+        """Eight hex characters that stand for these values; the same on every machine, for 5 and 5.0, for 0.0 and -0.0.
 
         >>> STANDARD.digest == ThresholdVariables(5.0, 5, 8, 2, 5).digest
         True
         """
-        text = json.dumps([float(value) for value in self.to_dict().values()])
+        text = json.dumps([value + 0.0 for value in self.to_dict().values()])
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
     @property
@@ -132,6 +138,116 @@ class ThresholdVariables:
         if not isinstance(values, dict):
             raise SettingsError('expected a JSON object such as {"std_multiplier": 5}.')
         return cls.from_dict(values)
+
+    @classmethod
+    def grid(cls, **values: float | Iterable[float]) -> pl.DataFrame:
+        """Every combination of some values of the variables, for a sweep.
+
+        Args:
+            **values: of a variable by its name, one or several; a variable left out stays at its default.
+
+        Returns:
+            A row per combination with the five variables, the last one named first in its values changing fastest.
+            Combinations in which a minimum exceeds its maximum are no setting and left out.
+
+        Raises:
+            SettingsError: a name is unknown, a value out of range, or no combination is a setting.
+
+        >>> ThresholdVariables.grid(min_bursty_multiplier=[1.5, 2], max_bursty_multiplier=[1.75, 5]).rows()
+        [(5.0, 5.0, 8.0, 1.5, 1.75), (5.0, 5.0, 8.0, 1.5, 5.0), (5.0, 5.0, 8.0, 2.0, 5.0)]
+        """
+        _known(cls, values)
+        columns = []
+        for name, default in asdict(cls()).items():
+            given = values.get(name, default)
+            some = [given] if isinstance(given, int | float) else list(given)
+            if not some:
+                raise SettingsError(f"{name}: no value given.")
+            columns.append([float(_number(name, value)) for value in np.array(some, dtype=object).tolist()])
+        mesh = np.meshgrid(*columns, indexing="ij")
+        frame = _ordered(dict(zip(asdict(cls()), (axis.ravel() for axis in mesh), strict=True)))
+        if frame.is_empty():
+            raise SettingsError("in every combination a minimum is above its maximum; there is no setting.")
+        return frame
+
+    @classmethod
+    def sample(
+        cls,
+        settings: int,
+        *,
+        seed: int = 0,
+        method: Literal["sobol", "random"] = "sobol",
+        **ranges: tuple[float, float],
+    ) -> pl.DataFrame:
+        """Settings drawn from ranges of the variables, for a sweep that a grid would be too coarse for.
+
+        Args:
+            settings: how many.
+            seed: 0 or more; another seed, other settings.
+            method: ``"sobol"``, scrambled, which leaves no part of the space empty, or ``"random"``, independently and
+                uniformly.
+            **ranges: of a variable by its name, from and to; a variable left out stays at its default.
+
+        Returns:
+            A row per setting with the five variables. Draws in which a minimum exceeds its maximum are no setting;
+            others take their place.
+
+        Raises:
+            SettingsError: a name is unknown, a range makes no sense, or holds hardly any setting.
+
+        >>> drawn = ThresholdVariables.sample(64, min_bursty_multiplier=(1, 3), max_bursty_multiplier=(2, 5))
+        >>> drawn.select((pl.col("min_bursty_multiplier") <= pl.col("max_bursty_multiplier")).all(), pl.len()).row(0)
+        (True, 64)
+        """
+        _known(cls, ranges)
+        if isinstance(settings, bool) or not isinstance(settings, int) or settings < 1:
+            raise SettingsError(f"settings: expected a whole number from 1 on, got {settings!r}.")
+        if method not in ("sobol", "random"):
+            raise SettingsError(f"method: {method!r} is neither 'sobol' nor 'random'.")
+        for name, ends in ranges.items():
+            if not isinstance(ends, Sequence) or len(ends) != 2 or _number(name, ends[0]) > _number(name, ends[1]):
+                raise SettingsError(f"{name}: expected a range (from, to), got {ends!r}.")
+        if not ranges:
+            raise SettingsError("no range is given: all settings would be the same.")
+        draw = _sobol(len(ranges), seed) if method == "sobol" else _random(len(ranges), seed)
+        parts, found, drawn = [], 0, 0
+        while found < settings:
+            if drawn >= 100 * settings + 10_000:
+                raise SettingsError("hardly any draw from these ranges is a setting: a minimum is above its maximum.")
+            unit = draw(settings)
+            drawn += len(unit)
+            columns = {name: np.full(len(unit), float(value)) for name, value in asdict(cls()).items()}
+            for column, (name, (low, high)) in zip(unit.T, ranges.items(), strict=True):
+                columns[name] = low + (high - low) * column
+            parts.append(_ordered(columns))
+            found += parts[-1].height
+        return pl.concat(parts).head(settings)
+
+
+def _ordered(columns: dict[str, Floats]) -> pl.DataFrame:
+    """Settings from columns of variables, without those in which a minimum exceeds its maximum."""
+    return pl.DataFrame(columns).filter(
+        pl.col("min_spike_multiplier") <= pl.col("max_spike_multiplier"),
+        pl.col("min_bursty_multiplier") <= pl.col("max_bursty_multiplier"),
+    )
+
+
+def _sobol(dimensions: int, seed: int) -> Callable[[int], Floats]:
+    from scipy.stats.qmc import Sobol
+
+    points = Sobol(dimensions, rng=np.random.default_rng(seed))
+
+    def draw(number: int) -> Floats:
+        # a power of two at a time, which is what keeps the points balanced
+        every: Floats = points.random(2 ** math.ceil(math.log2(number)))
+        return every
+
+    return draw
+
+
+def _random(dimensions: int, seed: int) -> Callable[[int], Floats]:
+    rng = np.random.default_rng(seed)
+    return lambda number: rng.random((number, dimensions))
 
 
 STANDARD: Final = ThresholdVariables(5, 5, 8, 2, 5)
