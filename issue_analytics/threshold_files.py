@@ -22,15 +22,18 @@ __all__ = [
     "ThresholdSet",
     "load_thresholds",
     "read_threshold_set",
+    "segment_text",
     "write_text_whole",
     "write_thresholds",
 ]
 
-SEGMENTS: Final = ("volume", "project_id", "type", "branch")
-"""The columns by which groups may have thresholds of their own."""
+SEGMENTS: Final = ("volume", "variation", "age", "branch", "type", "project_id")
+"""The columns by which groups may have thresholds of their own: those of strata."""
 
-_NUMBERED: Final = ("project_id", "type")
-"""Those of them whose values are whole numbers; TOML's keys are text."""
+_NUMBERED: Final = ("type", "project_id")
+"""Those of them whose values are whole numbers, or not known; TOML's keys are text."""
+
+_UNKNOWN: Final = "unknown"
 
 _WHOLE: Final = re.compile(r"0|[1-9][0-9]{0,18}")
 _INT64: Final = 2**63
@@ -51,8 +54,9 @@ class ThresholdSet:
         thresholds: the common ones: for every group that is in no segment.
         provenance: what the caller wants to be known: data, run, objective, date and the like. Text, numbers,
             true or false, dates, and times with a zone (kept in UTC), by name.
-        by: the column that tells segments: ``"volume"``, ``"project_id"``, ``"type"`` or ``"branch"``.
-        segments: thresholds by the value of that column: a whole number for projects and types, else text.
+        by: the column that tells segments, one of :data:`SEGMENTS`.
+        segments: thresholds by the value of that column: a whole number for projects and types, or None for groups of
+            which it is not known; else text.
         checked: whether the file it was read from said a digest. If so, the values gave it.
 
     Raises:
@@ -68,7 +72,7 @@ class ThresholdSet:
     # without a part in the hash, which dicts do not have; what is equal still has the same
     provenance: Mapping[str, str | int | float | bool | date] = field(default_factory=dict, hash=False)
     by: str | None = None
-    segments: Mapping[str | int, ThresholdVariables] = field(default_factory=dict, hash=False)
+    segments: Mapping[str | int | None, ThresholdVariables] = field(default_factory=dict, hash=False)
     checked: bool = field(default=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -81,9 +85,8 @@ class ThresholdSet:
         if self.segments and self.by is None:
             raise SettingsError(f"segments: by names their column; one of {', '.join(SEGMENTS)}.")
         # copies: a caller who goes on with his own dict must not change a frozen set
-        object.__setattr__(
-            self, "provenance", {_text("provenance", k): _fact(k, v) for k, v in self.provenance.items()}
-        )
+        facts = {_text("provenance", name): _fact(name, value) for name, value in self.provenance.items()}
+        object.__setattr__(self, "provenance", facts)
         own = {_segment(self.by, value): thresholds for value, thresholds in self.segments.items()}
         if len(own) < len(self.segments):
             raise SettingsError(f"segments by {self.by}: one is there twice, as a number and as text.")
@@ -98,16 +101,15 @@ class ThresholdSet:
         >>> ThresholdSet(thresholds=STANDARD, by="type", segments={1: STANDARD}).digest == STANDARD.digest
         True
         """
-        own = {str(value): list(map(float, it.to_dict().values())) for value, it in self.segments.items()}
-        common = list(map(float, self.thresholds.to_dict().values()))
-        own = {value: numbers for value, numbers in own.items() if numbers != common}
+        common = _numbers(self.thresholds)
+        own = {segment_text(value): _numbers(it) for value, it in self.segments.items() if it != self.thresholds}
         if not own:
             return self.thresholds.digest
         return hashlib.sha256(json.dumps([common, self.by, own], sort_keys=True).encode()).hexdigest()[:8]
 
     def of(self, value: str | int | None) -> ThresholdVariables:
         """The thresholds of groups with this value of the column; the common ones if it has none of its own."""
-        return self.thresholds if value is None else self.segments.get(value, self.thresholds)
+        return self.segments.get(value, self.thresholds)
 
 
 def write_thresholds(
@@ -116,7 +118,7 @@ def write_thresholds(
     *,
     provenance: Mapping[str, str | int | float | bool | date] | None = None,
     by: str | None = None,
-    segments: Mapping[str | int, ThresholdVariables] | None = None,
+    segments: Mapping[str | int | None, ThresholdVariables] | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Write thresholds as a TOML file that says where they came from, whole or not at all.
@@ -252,7 +254,17 @@ def write_text_whole(path: Path, text: str) -> None:
         raise DatasetError(f"{path}: cannot be written ({error.strerror or error}).") from None
 
 
+def segment_text(value: str | int | None) -> str:
+    """The value of a segment as files and people read it."""
+    return _UNKNOWN if value is None else str(value)
+
+
 # ---- what may stand in a file ---- #
+
+
+def _numbers(thresholds: ThresholdVariables) -> list[float]:
+    """The values as a digest takes them: 5 as 5.0, -0.0 as 0.0."""
+    return [value + 0.0 for value in thresholds.to_dict().values()]
 
 
 def _short(value: object) -> str:
@@ -299,15 +311,19 @@ def _fact(name: str, value: object) -> str | int | float | bool | date:
     )
 
 
-def _segment(by: str | None, value: object) -> str | int:
+def _segment(by: str | None, value: object) -> str | int | None:
     """The value of a segment as its column has it; whole numbers may come as text, as TOML's keys do."""
     if by not in _NUMBERED:
         return _text(f"segments by {by}", value)
+    if value is None or value == _UNKNOWN:
+        return None
     if isinstance(value, str) and _WHOLE.fullmatch(value):
         value = int(value)
     if not isinstance(value, bool) and isinstance(value, Integral) and 0 <= int(value) < _INT64:
         return int(value)
-    raise SettingsError(f"segments by {by}: expected a whole number of at most 63 bits, got {_short(value)}.")
+    raise SettingsError(
+        f"segments by {by}: expected a whole number of at most 63 bits, or {_UNKNOWN!r}, got {_short(value)}."
+    )
 
 
 # ---- TOML ---- #
@@ -319,7 +335,7 @@ def _toml(made: ThresholdSet) -> str:
         lines.append(f"by = {_quoted(made.by)}")
     lines += ["", "[thresholds]", *_pairs(made.thresholds.to_dict())]
     for value, thresholds in made.segments.items():
-        lines += ["", f"[segments.{_quoted(str(value))}]", *_pairs(thresholds.to_dict())]
+        lines += ["", f"[segments.{_quoted(segment_text(value))}]", *_pairs(thresholds.to_dict())]
     if made.provenance:
         lines += ["", "[provenance]", *_pairs(made.provenance)]
     return "\n".join(lines) + "\n"
@@ -367,7 +383,7 @@ def _parsed(text: str) -> tuple[ThresholdSet, str | None]:
     if said is not None and not isinstance(said, str):
         raise SettingsError(f'digest: expected text such as digest = "{STANDARD.digest}".')
     thresholds = ThresholdVariables.from_dict(common)
-    own: dict[str | int, ThresholdVariables] = {}
+    own: dict[str | int | None, ThresholdVariables] = {}
     for value, table in _table("segments", values.get("segments", {})).items():
         try:
             own[value] = ThresholdVariables.from_dict(thresholds.to_dict() | _table("its values", table))

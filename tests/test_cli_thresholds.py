@@ -35,7 +35,7 @@ def work(tmp_path_factory):
     folder = tmp_path_factory.mktemp("thresholds")
     write_thresholds(folder / "acme.toml", OTHER, provenance=PROVENANCE, by="volume", segments=OWN)
     write_thresholds(folder / "beta.toml", TIGHTER, by="volume", segments={"<1/day": TIGHTER, "1-10/day": LOOSER})
-    write_thresholds(folder / "types.toml", OTHER, by="type", segments={1: TIGHTER})
+    write_thresholds(folder / "types.toml", OTHER, by="type", segments={1: TIGHTER, None: LOOSER})
     write_thresholds(folder / "plain.toml", OTHER, provenance={"run": "runs/b"})
     write_thresholds(folder / "other.toml", OTHER, provenance={"run": "runs/c"})
     write_thresholds(
@@ -214,6 +214,7 @@ def test_an_export_of_several_sets_says_which(work):
     for segment, own in [("<1/day", TIGHTER), ("common", OTHER), (">=1000/day", OTHER)]:
         assert json.loads(run("export", "acme.toml", "--segment", segment, cwd=work).stdout) == own.to_dict()
     assert json.loads(run("export", "types.toml", "--segment", 1, cwd=work).stdout) == TIGHTER.to_dict()
+    assert json.loads(run("export", "types.toml", "--segment", "unknown", cwd=work).stdout) == LOOSER.to_dict()
 
 
 def test_an_export_to_a_file_is_read_again(work, tmp_path):

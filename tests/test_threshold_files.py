@@ -3,6 +3,7 @@
 import json
 import pickle
 import re
+import resource
 import tempfile
 import tomllib
 from dataclasses import replace
@@ -11,11 +12,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from issue_analytics.errors import DatasetError, SettingsError
-from issue_analytics.threshold_files import ThresholdSet, load_thresholds, read_threshold_set, write_thresholds
+from issue_analytics.scores.strata import STRATA
+from issue_analytics.threshold_files import (
+    SEGMENTS,
+    ThresholdSet,
+    load_thresholds,
+    read_threshold_set,
+    write_thresholds,
+)
 from issue_analytics.thresholds import LOOSER, NAMED, STANDARD, TIGHTER, ThresholdVariables
 
 OTHER = ThresholdVariables(4.1, 4, 7, 1.75, 5)
@@ -41,8 +49,8 @@ def variables(draw):
 
 @st.composite
 def sets(draw):
-    by = draw(st.sampled_from([None, "volume", "project_id", "type", "branch"]))
-    values = st.integers(0, 2**63 - 1) if by in ("project_id", "type") else texts
+    by = draw(st.sampled_from([None, *SEGMENTS]))
+    values = st.none() | st.integers(0, 2**63 - 1) if by in ("project_id", "type") else texts
     own = {} if by is None else draw(st.dictionaries(values, variables(), max_size=4))
     provenance = draw(st.dictionaries(texts, facts, max_size=6))
     return ThresholdSet(thresholds=draw(variables()), provenance=provenance, by=by, segments=own)
@@ -57,6 +65,7 @@ def write(path, made, **options):
 # ---- what is written is read ---- #
 
 
+@settings(deadline=None)
 @given(sets())
 @example(
     ThresholdSet(thresholds=STANDARD, provenance={"": "", '"': "\\", "a.b": '"""\n[x]', "\x00\x7f\r": "\u202e'#="})
@@ -121,9 +130,24 @@ def test_a_set_is_a_value_of_its_own():
     assert made.of("silent") == made.of(None) == STANDARD
 
 
+def test_segments_are_those_that_strata_can_tell():
+    assert SEGMENTS == STRATA
+
+
+def test_groups_of_no_known_type_may_have_their_own(tmp_path):
+    path = write_thresholds(tmp_path / "a.toml", STANDARD, by="type", segments={None: TIGHTER, "7": LOOSER})
+    assert '\n[segments."unknown"]\n' in path.read_text()
+    found = read_threshold_set(path)
+    assert found.segments == {None: TIGHTER, 7: LOOSER}
+    assert (found.of(None), found.of(7), found.of(8)) == (TIGHTER, LOOSER, STANDARD)
+    with pytest.raises(SettingsError, match="segments by age: expected text, got None"):
+        write_thresholds(path, STANDARD, by="age", segments={None: TIGHTER})
+
+
 # ---- the digest ---- #
 
 
+@settings(deadline=None)
 @given(sets(), st.data())
 def test_the_digest_is_of_what_the_set_does(made, data):
     """Equal digests exactly where every group gets the same thresholds, listed or not."""
@@ -150,6 +174,9 @@ def test_the_digest_tells_columns_values_and_segments_apart():
         ]
     ]
     assert len({made.digest for made in sets}) == len(sets)
+    zeros = [ThresholdVariables(zero) for zero in (0, 0.0, -0.0)]
+    assert len({made.digest for made in zeros}) == 1
+    assert len({ThresholdSet(thresholds=STANDARD, by="type", segments={1: own}).digest for own in zeros}) == 1
     turned = ThresholdSet(thresholds=STANDARD, by="type", segments={2: TIGHTER, 1: TIGHTER})
     assert turned.digest == sets[6].digest
     assert sets[0].digest == STANDARD.digest
@@ -236,24 +263,26 @@ def test_what_holds_no_thresholds_is_never_touched(tmp_path, there):
     assert path.read_text(encoding="latin-1") == there
 
 
-def test_a_write_is_whole_or_none(tmp_path, monkeypatch):
+def test_a_write_is_whole_or_none(tmp_path):
     path = write_thresholds(tmp_path / "new" / "acme.toml", STANDARD)
-    before = path.read_text()
     (tmp_path / "usual").touch()
     assert path.stat().st_mode == (tmp_path / "usual").stat().st_mode  # not for its writer alone
-
-    def full(self, *_args, **_options):
-        with self.open("w") as file:
-            file.write("digest = ")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_text", full)
-    with pytest.raises(DatasetError, match=r"cannot be written \(No space left"):
-        write_thresholds(path, TIGHTER, overwrite=True)
-    with pytest.raises(DatasetError):
-        write_thresholds(path.with_name("b.toml"), TIGHTER)
+    before, inode = path.read_text(), path.stat().st_ino
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))  # as on a disk that is full after 100 bytes
+    try:
+        for name in ("acme.toml", "b.toml"):
+            with pytest.raises(DatasetError, match=f"{name}: cannot be written .File too large"):
+                write_thresholds(path.with_name(name), TIGHTER, overwrite=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert path.read_text() == before
     assert [entry.name for entry in path.parent.iterdir()] == ["acme.toml"]
+    # moved there, not written there: whoever reads meanwhile has the old file
+    with path.open() as reader:
+        write_thresholds(path, TIGHTER, overwrite=True)
+        assert reader.read() == before
+    assert path.stat().st_ino != inode
 
 
 def test_it_is_written_where_it_can_be_and_as_toml(tmp_path):
@@ -290,7 +319,7 @@ def test_a_fact_that_no_file_can_hold_is_refused(tmp_path, value):
         ({"provenance": {5: "x"}}, "provenance: expected text, got 5"),
         ({"provenance": {"\udc80": "x"}}, "surrogate"),
         ({"provenance": ["acme"]}, "provenance: expected values by name"),
-        ({"by": "title"}, "no segments by 'title'. There are: volume, project_id, type, branch"),
+        ({"by": "title"}, "no segments by 'title'. There are: volume, variation, age, branch, type, project_id."),
         ({"by": ["volume"]}, "no segments by"),
         ({"segments": {"a": TIGHTER}}, "segments: by names their column"),
         ({"by": "volume", "segments": [TIGHTER]}, "segments: expected values by name"),
@@ -392,6 +421,7 @@ def test_unknown_names_list_the_known_ones():
         load_thresholds("standart")
 
 
+@settings(deadline=None)
 @given(sets(), st.data())
 def test_a_damaged_file_is_read_right_or_refused(made, data):
     """Whatever becomes of a character, thresholds are never others than those that were written."""

@@ -1,17 +1,15 @@
 """The commands on sets of thresholds: ``issue-analytics thresholds …``."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import typer
 
 from issue_analytics.cli.options import AsJson
 from issue_analytics.cli.show import fold, say, say_json, table
 from issue_analytics.errors import SettingsError
-
-if TYPE_CHECKING:
-    from issue_analytics.threshold_files import ThresholdSet
-    from issue_analytics.thresholds import ThresholdVariables
+from issue_analytics.threshold_files import ThresholdSet, read_threshold_set, segment_text, write_text_whole
+from issue_analytics.thresholds import STANDARD, ThresholdVariables
 
 __all__ = ["app"]
 
@@ -35,9 +33,6 @@ _COMMON: Final = "common"
 @app.command()
 def show(which: Which, as_json: AsJson = False) -> None:
     """Show a set: values beside standard, segments, provenance."""
-    from issue_analytics.threshold_files import read_threshold_set
-    from issue_analytics.thresholds import STANDARD
-
     found = read_threshold_set(which)
     if as_json:
         say_json(_as_told(which, found))
@@ -51,7 +46,7 @@ def show(which: Which, as_json: AsJson = False) -> None:
     table(_signed(_side_by_side(STANDARD, found.thresholds, ("standard", "this set", "change"))))
     if found.by is not None:
         say(f"\nsegments by {found.by}: {len(found.segments):,}")
-        rows = [{found.by: value, **_short_names(own)} for value, own in found.segments.items()]
+        rows = [{found.by: segment_text(value), **_short_names(own)} for value, own in found.segments.items()]
         table([*rows[:_MOST], {found.by: "all else", **_short_names(found.thresholds)}])
         _say_rest(len(rows))
     if found.provenance:
@@ -66,8 +61,6 @@ def diff(first: Which, second: Which, as_json: AsJson = False) -> None:
     Exit code 0 if every issue has the same thresholds under both, 1 if not, 2 for a mistake. Provenance is held
     against each other too, but does not make sets differ.
     """
-    from issue_analytics.threshold_files import read_threshold_set
-
     one, other = read_threshold_set(first), read_threshold_set(second)
     equal = one.digest == other.digest
     variables = _side_by_side(one.thresholds, other.thresholds, ("first", "second", "change"))
@@ -119,8 +112,6 @@ def export(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")] = False,
 ) -> None:
     """Write one set as what the tracker takes."""
-    from issue_analytics.threshold_files import read_threshold_set, write_text_whole
-
     thresholds = _one_of(which, read_threshold_set(which), segment)
     text = thresholds.to_json() if to == "json" else repr(thresholds)
     if out is None:
@@ -132,16 +123,16 @@ def export(
     say(f"{thresholds.digest} as {to}: {out}")
 
 
-def _one_of(which: str, found: "ThresholdSet", segment: str | None) -> "ThresholdVariables":
+def _one_of(which: str, found: ThresholdSet, segment: str | None) -> ThresholdVariables:
     """The thresholds to export: the tracker knows no segments."""
     # the common ones last, so that no segment of a file can take their name
-    known = {str(value): own for value, own in found.segments.items()} | {_COMMON: found.thresholds}
+    known = {segment_text(value): own for value, own in found.segments.items()} | {_COMMON: found.thresholds}
     if segment is None and len(known) == 1:
         return found.thresholds
     if segment not in known:
         said = "an export is one set, and here are several" if segment is None else f"no segment {segment!r}"
         # a line in a segment's name must not end that of the message
-        names = [name if name.isprintable() else repr(name) for name in (_COMMON, *map(str, found.segments))]
+        names = [name if name.isprintable() else repr(name) for name in (_COMMON, *map(segment_text, found.segments))]
         told = ", ".join([*(f"{name:.40}" for name in names[:20]), *(["…"] if len(names) > 20 else [])])
         raise SettingsError(f"{which}: {said}. Choose by --segment: {told}.")
     return known[segment]
@@ -150,26 +141,26 @@ def _one_of(which: str, found: "ThresholdSet", segment: str | None) -> "Threshol
 # ---- what is said ---- #
 
 
-def _headline(which: str, found: "ThresholdSet") -> str:
+def _headline(which: str, found: ThresholdSet) -> str:
     name = None if found.digest != found.thresholds.digest else found.thresholds.name
     alias = f", the same as {name}" if name is not None and name != which.lower() else ""
     return f"{which}, digest {found.digest}{alias}{f', segments by {found.by}' if found.by else ''}"
 
 
-def _as_told(which: str, found: "ThresholdSet") -> dict[str, Any]:
+def _as_told(which: str, found: ThresholdSet) -> dict[str, Any]:
     return {
         "set": which,
         "digest": found.digest,
         "checked": found.checked,
         "thresholds": found.thresholds.to_dict(),
         "by": found.by,
-        "segments": {str(value): own.to_dict() for value, own in found.segments.items()},
+        "segments": {segment_text(value): own.to_dict() for value, own in found.segments.items()},
         "provenance": dict(found.provenance),
     }
 
 
 def _side_by_side(
-    one: "ThresholdVariables", other: "ThresholdVariables", names: tuple[str, str, str]
+    one: ThresholdVariables, other: ThresholdVariables, names: tuple[str, str, str]
 ) -> list[dict[str, Any]]:
     values = other.to_dict()
     return [
@@ -178,19 +169,19 @@ def _side_by_side(
     ]
 
 
-def _differing_segments(one: "ThresholdSet", other: "ThresholdSet") -> list[dict[str, Any]] | None:
+def _differing_segments(one: ThresholdSet, other: ThresholdSet) -> list[dict[str, Any]] | None:
     """The values that differ, by segment; nothing to be told where the segments are of different columns."""
     if one.segments and other.segments and one.by != other.by:
         return None
     return [
-        {"segment": value, **row}
+        {"segment": segment_text(value), **row}
         for value in dict.fromkeys([*one.segments, *other.segments])
         for row in _side_by_side(one.of(value), other.of(value), ("first", "second", "change"))
         if row["change"]
     ]
 
 
-def _short_names(thresholds: "ThresholdVariables") -> dict[str, int | float]:
+def _short_names(thresholds: ThresholdVariables) -> dict[str, int | float]:
     """Values under names that leave room for five in a line."""
     return {name.removesuffix("_multiplier").replace("_", " "): value for name, value in thresholds.to_dict().items()}
 
