@@ -1,6 +1,6 @@
 """Choosing from a sweep: what is not beaten, what each price makes best, and the simplest of what is as good."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -9,8 +9,9 @@ import polars as pl
 
 from issue_analytics.errors import SettingsError
 from issue_analytics.thresholds import STANDARD, ThresholdVariables
-from issue_analytics.tuning.family import VARIABLES, Family, as_good, simplicity, values_of
+from issue_analytics.tuning.family import Family, as_good, simplicity
 from issue_analytics.tuning.objective import HOURS_PER_WEEK, Objective, Totals
+from issue_analytics.tuning.settings import VARIABLES, as_settings, digests_of
 from issue_analytics.tuning.tallies import Tallies
 
 __all__ = ["Choice", "best_setting", "choose", "choose_from", "cost_curve", "pareto_front", "within_error"]
@@ -149,7 +150,7 @@ def within_error(
     utility = objective.utility(totals)
     behind = np.round(utility[best] - utility, 12)
     plateau = allowed & ~(behind > error * (1 + 1e-9) + 1e-12)
-    changed, change = simplicity(values_of(table), reference)
+    changed, change = simplicity(as_settings(table), reference)
     told = table.with_columns(
         changed=pl.Series(changed), change=pl.Series(change), behind=pl.Series(behind).fill_nan(None)
     )
@@ -198,7 +199,7 @@ class Choice:
 
 def choose(
     tallies: Tallies,
-    settings: pl.DataFrame | Sequence[ThresholdVariables],
+    settings: pl.DataFrame | Iterable[ThresholdVariables],
     objective: Objective,
     *,
     reference: ThresholdVariables = STANDARD,
@@ -248,7 +249,7 @@ def choose_from(
     behind = np.round(utility[best] - utility, 12)
     on = np.flatnonzero(as_good(objective, totals, chosen.best, errors * chosen.error)[0])
     plateau = pl.DataFrame(family.values[on], schema=list(VARIABLES), orient="row").with_columns(
-        pl.Series("digest", [family.thresholds(int(number)).digest for number in on], dtype=pl.String),
+        digests_of(family.values[on]).alias("digest"),
         pl.Series("settings", family.copies[on]),
         pl.Series("changed", changed[on]),
         pl.Series("change", change[on]),

@@ -1,6 +1,6 @@
 """The settings of a search as one family: simplest first, each only once, and what they come to in any resample."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -11,15 +11,17 @@ from numpy.typing import NDArray
 from issue_analytics.errors import SettingsError
 from issue_analytics.thresholds import STANDARD, ThresholdVariables
 from issue_analytics.tuning.objective import Objective, Totals
+from issue_analytics.tuning.settings import array_of, as_settings
 from issue_analytics.tuning.tallies import Tallies
 
-__all__ = ["VARIABLES", "Chosen", "Family", "as_good", "simplicity", "values_of"]
+__all__ = ["Chosen", "Family", "as_good", "simplicity"]
 
 Floats = NDArray[np.float64]
 Whole = NDArray[np.int64]
+Marks = NDArray[np.uint64]
 
-VARIABLES: Final = tuple(STANDARD.to_dict())
-"""The five variables, in the order of their values everywhere."""
+MOST: Final = 200_000_000
+"""Settings times clusters that fit: three tables of so many numbers take 2.4 GB."""
 
 _LEAST: Final = 0.01
 """Smaller multipliers are compared as this: a limit at a hundredth of the mean or of the busiest hour is as good as
@@ -32,26 +34,6 @@ _DENSE: Final = 0.1
 """Share of numbers other than 0 from which whole matrices are multiplied faster than sparse ones."""
 
 
-def values_of(settings: pl.DataFrame | Sequence[ThresholdVariables]) -> Floats:
-    """Settings x the five variables, from a frame with these columns (a sweep, say) or from thresholds.
-
-    Raises:
-        SettingsError: a column is missing, or there are no settings.
-
-    >>> values_of([STANDARD]).tolist()
-    [[5.0, 5.0, 8.0, 2.0, 5.0]]
-    """
-    if isinstance(settings, pl.DataFrame):
-        if missing := [name for name in VARIABLES if name not in settings.columns]:
-            raise SettingsError(f"settings: no column {', '.join(missing)}. Found: {', '.join(settings.columns)}.")
-        values = settings.select(pl.col(VARIABLES).cast(pl.Float64)).to_numpy()
-    else:
-        values = np.array([list(setting.to_dict().values()) for setting in settings], dtype=np.float64)
-    if not len(values):
-        raise SettingsError("there are no settings to choose from.")
-    return values.reshape(-1, len(VARIABLES))
-
-
 def simplicity(values: Floats, reference: ThresholdVariables = STANDARD) -> tuple[Whole, Floats]:
     """How many variables of each setting differ from the reference, and by how much: the sum of ``|log ratio|``.
 
@@ -61,7 +43,7 @@ def simplicity(values: Floats, reference: ThresholdVariables = STANDARD) -> tupl
     >>> changed.tolist(), distance.round(3).tolist()
     ([0, 2], [0.0, 1.386])
     """
-    of = values_of([reference])
+    of = array_of(reference)
     # summed in the order of size, so that doubling one variable is to the last bit as far as doubling another
     apart = np.abs(np.log(np.maximum(values, _LEAST) / np.maximum(of, _LEAST)))
     return (values != of).sum(axis=1), np.sort(apart, axis=1).sum(axis=1)
@@ -140,7 +122,7 @@ class Family:
     def of(
         cls,
         tallies: Tallies,
-        settings: pl.DataFrame | Sequence[ThresholdVariables],
+        settings: pl.DataFrame | Iterable[ThresholdVariables],
         reference: ThresholdVariables = STANDARD,
     ) -> "Family":
         """Put the settings of tallies in order: fewest variables changed, smallest change, order of the search.
@@ -148,33 +130,72 @@ class Family:
         Raises:
             SettingsError: there are not as many settings as the tallies have.
         """
-        values = values_of(settings)
-        if len(values) != len(tallies.alerts):
-            raise SettingsError(f"{len(values)} settings, but tallies of {len(tallies.alerts)}.")
+        return cls.gathered(as_settings(settings), [tallies], reference)
+
+    @classmethod
+    def gathered(
+        cls, values: Floats, parts: Iterable[Tallies], reference: ThresholdVariables, *, most: int = MOST
+    ) -> "Family":
+        """As :meth:`of`, from tallies that come some settings at a time, so that those that are alike need no room.
+
+        Args:
+            values: settings x five variables.
+            parts: their tallies, in the same order.
+            reference: what changes are counted from.
+            most: of settings that differ times clusters.
+
+        Raises:
+            SettingsError: there are more than that, or not as many settings as the tallies have.
+        """
+        every: list[Marks] = []
+        rows: list[list[NDArray[np.int32]]] = [[], [], []]
+        seen: dict[bytes, int] = {}
+        first: Tallies | None = None
+        for part in parts:
+            first = first or part
+            marks = _marks(part)
+            every.append(marks)
+            new = []
+            for at, mark in enumerate(marks):
+                if (key := mark.tobytes()) not in seen:
+                    seen[key] = len(seen)
+                    new.append(at)
+            if len(seen) * part.clusters.height > most:
+                raise SettingsError(
+                    f"more than {len(seen) - 1:,} settings that differ, on {part.clusters.height:,} clusters, are too "
+                    f"many to draw again. Take a coarser grid, fewer variables, or a sample of the settings."
+                )
+            for kept, side in zip(rows, (part.alerts, part.false_alarms, part.events_caught), strict=True):
+                kept.append(side[new])
+        if first is None:
+            raise SettingsError("there are no settings to choose from.")
+        if len(values) != sum(map(len, every)):
+            raise SettingsError(f"{len(values)} settings, but tallies of {sum(map(len, every))}.")
         changed, distance = simplicity(values, reference)
         order = np.lexsort((np.arange(len(values)), distance, changed))
-        marks = _marks(tallies)[order]
-        _, first, same, copies = np.unique(marks, axis=0, return_index=True, return_inverse=True, return_counts=True)
-        rank = np.argsort(first)
-        family = np.empty(len(values), dtype=np.int64)
-        family[order] = np.argsort(rank)[same.ravel()]
-        numbers = order[first[rank]]
-        counts = (tallies.alerts, tallies.false_alarms, tallies.events_caught)
-        active = np.logical_or.reduce([tallies.events > 0, *((side != 0).any(axis=0) for side in counts)])
-        days = tallies.project_days
+        same = np.fromiter((seen[mark.tobytes()] for marks in every for mark in marks), np.int64, len(values))
+        found, place = np.unique(same[order], return_index=True)
+        rank = np.argsort(place)  # those that differ, simplest first
+        number = np.empty(len(found), dtype=np.int64)
+        number[found[rank]] = np.arange(len(found))
+        sides = [np.concatenate(kept)[found[rank]] if len(kept) > 1 else kept[0][found[rank]] for kept in rows]
+        active = np.logical_or.reduce([first.events > 0, *((side != 0).any(axis=0) for side in sides)])
+        alerts, false, caught = (side if active.all() else side[:, active] for side in sides)
+        numbers = order[place[rank]]
+        days = first.project_days
         return cls(
             values=values[numbers],
             numbers=numbers,
-            copies=copies[rank],
-            family=family,
-            events=tallies.events.astype(np.float64),
-            exposed_hours=tallies.exposed_hours.astype(np.float64),
-            quiet_hours=tallies.quiet_hours.astype(np.float64),
+            copies=np.bincount(number[same]),
+            family=number[same],
+            events=first.events.astype(np.float64),
+            exposed_hours=first.exposed_hours.astype(np.float64),
+            quiet_hours=first.quiet_hours.astype(np.float64),
             project_days=np.full(len(active), np.nan) if days is None else days,
             active=active,
-            alerts=tallies.alerts[np.ix_(numbers, active)],
-            false_alarms=tallies.false_alarms[np.ix_(numbers, active)],
-            events_caught=tallies.events_caught[np.ix_(numbers, active)],
+            alerts=alerts,
+            false_alarms=false,
+            events_caught=caught,
         )
 
     @property
@@ -182,13 +203,13 @@ class Family:
         """How many clusters there are, also those where nothing happened."""
         return len(self.active)
 
-    def find(self, setting: ThresholdVariables, settings: pl.DataFrame | Sequence[ThresholdVariables]) -> int:
-        """The number in the family of a setting of the search.
+    def find(self, setting: ThresholdVariables, values: Floats) -> int:
+        """The number in the family of a setting of the search, whose settings are the rows of ``values``.
 
         Raises:
             SettingsError: the search did not try it.
         """
-        (at,) = np.nonzero((values_of(settings) == values_of([setting])).all(axis=1))
+        (at,) = np.nonzero((values == array_of(setting)).all(axis=1))
         if not at.size:
             raise SettingsError(f"{setting} is not among the settings that were tried; add it to the grid.")
         return int(self.family[at[0]])

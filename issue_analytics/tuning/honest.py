@@ -1,21 +1,22 @@
 """What is left of the winner of a search: its scores where it was not chosen, and how steadily it is chosen."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from issue_analytics.errors import SettingsError
 from issue_analytics.scores import cluster_interval, cluster_weights
 from issue_analytics.scores.by import probability
 from issue_analytics.thresholds import STANDARD, ThresholdVariables
 from issue_analytics.tuning.choosing import Choice, choose_from
-from issue_analytics.tuning.family import VARIABLES, Family
+from issue_analytics.tuning.family import Family
 from issue_analytics.tuning.objective import HOURS_PER_WEEK, Objective, Totals
 from issue_analytics.tuning.reality import superior_ability
+from issue_analytics.tuning.settings import VARIABLES, as_settings, digests_of
 from issue_analytics.tuning.tallies import Tallies
 
 __all__ = [
@@ -24,9 +25,11 @@ __all__ = [
     "SelectionCorrected",
     "Side",
     "between",
+    "corrected_of",
     "drawn_weights",
     "enough",
     "joined",
+    "kind_of",
     "selection_corrected",
     "sides",
 ]
@@ -39,6 +42,9 @@ ROWS: Final = ("default", "best", "recommended")
 
 MIN_EVENTS: Final = 20
 """Fewer escalations than this, and no setting is chosen by default; see :func:`selection_corrected`."""
+
+_LESS: Final = float(np.sqrt(1 / (np.e - 1)))
+"""The variance of a mean over the 1 / e of clusters that are not drawn is e - 1 times that over all of them."""
 
 _CELLS: Final = 5_000_000
 """Sums, or weights, made at a time: 40 MB for each score."""
@@ -94,36 +100,46 @@ def _told(value: float | None) -> str:
     return "undefined" if value is None else f"{value:.3g}"
 
 
-def enough(tallies: Tallies, min_events: int = MIN_EVENTS) -> None:
+def enough(events: ArrayLike, min_events: int = MIN_EVENTS, *, kind: str = "groups") -> None:
     """Refuse to choose from too few escalations, or from too few clusters that have one.
 
     Half of ``min_events`` must lie in different clusters: what is drawn again is clusters, and with three of them no
     resample tells anything.
+
+    Args:
+        events: judged escalations of each cluster.
+        min_events: how many there must be.
+        kind: what clusters are, ``"groups"`` or ``"projects"``.
 
     Raises:
         SettingsError: there are fewer; the message says how many there are and what can be done.
     """
     if isinstance(min_events, bool) or not isinstance(min_events, int) or min_events < 1:
         raise SettingsError(f"min_events: expected a whole number above 0, got {min_events!r}.")
-    events, carriers = int(tallies.events.sum()), int((tallies.events > 0).sum())
-    kind = "groups" if "group_id" in tallies.clusters.columns else "projects"
-    if events < min_events:
+    each = np.asarray(events)
+    number, carriers = int(each.sum()), int((each > 0).sum())
+    if number < min_events:
         raise SettingsError(
-            f"{events} judged escalations are too few to choose a setting by: at least {min_events} are needed "
+            f"{number} judged escalations are too few to choose a setting by: at least {min_events} are needed "
             f"(min_events). Label more, judge a longer time, or keep the default."
         )
     needed = max(2, -(-min_events // 2))
     if carriers < needed:
         more = "" if kind == "groups" else ', or draw groups (cluster="group")'
         raise SettingsError(
-            f"{events} judged escalations lie in {carriers} {kind}: at least {needed} are needed (half of min_events) "
+            f"{number} judged escalations lie in {carriers} {kind}: at least {needed} are needed (half of min_events) "
             f"to tell what is true of others too. Label more {kind}{more}, or keep the default."
         )
 
 
+def kind_of(tallies: Tallies) -> str:
+    """What the clusters of tallies are."""
+    return "groups" if "group_id" in tallies.clusters.columns else "projects"
+
+
 def selection_corrected(
     tallies: Tallies,
-    settings: pl.DataFrame | Sequence[ThresholdVariables],
+    settings: pl.DataFrame | Iterable[ThresholdVariables],
     objective: Objective,
     *,
     default: ThresholdVariables = STANDARD,
@@ -139,12 +155,18 @@ def selection_corrected(
     seems to catch 88 %. So clusters are drawn with replacement, a setting is chosen on those drawn exactly as on all
     the data (same objective, same plateau rule, same default), and scored on those not drawn, a third of them. The sums
     of these are pooled over resamples: that is ``corrected``, what choosing in this way from this family of settings
-    brings (Tsamardinos, Greasidou and Borboudakis 2018, BBC-CV, with clusters in the place of samples). Its interval is
-    between quantiles of the resamples, and cautious: a third of the data varies more than all of them. The default is
+    brings (Tsamardinos, Greasidou and Borboudakis 2018, BBC-CV, with clusters in the place of samples). The default is
     scored on the same clusters; nobody chose it, so that its apparent and corrected scores hardly differ.
 
-    Why at least 20 escalations: a resample judges on a third of them. Of 7 one more or less is 14 points of recall, and
-    the exact interval of a recall of one half is 27 to 73 % at 20 escalations already.
+    Intervals are quantiles of the resamples, drawn in by the 1.31 times that a third of the clusters varies more than
+    all of them. Measured on 100 data sets of 40 or 100 escalations each, they held the truth of the default in 95 to
+    97 %, of the best of 200 equal settings in 99 to 100 %. Where one of them is far better than the others (0.95
+    against 0.70) but few resamples find it, the corrected score of the best is too low: 0.85 for 0.92 at 40
+    escalations, where the interval held the truth in 68 %; 0.94 for 0.95 at 100, in 85 %. It errs on the side of caution.
+
+    Why at least 20 escalations: a resample judges on a third of them, and of 7 one more or less is 14 points of recall.
+    The interval of the corrected recall of the best of 200 equal settings was 63 points wide at 10 escalations, 44 at
+    20, 33 at 40 and 20 at 100.
 
     Args:
         tallies: settings x clusters.
@@ -173,10 +195,34 @@ def selection_corrected(
     >>> best["apparent"].item() > 0.85, 0.6 < best["corrected"].item() < 0.8, found.p > 0.05
     (True, True, True)
     """
-    enough(tallies, min_events)
+    enough(tallies.events, min_events, kind=kind_of(tallies))
+    values = as_settings(settings)
+    family = Family.gathered(values, [tallies], default)
+    return corrected_of(
+        family,
+        family.find(default, values),
+        objective,
+        default=default,
+        errors=errors,
+        resamples=resamples,
+        confidence=confidence,
+        seed=seed,
+    )
+
+
+def corrected_of(
+    family: Family,
+    reference: int,
+    objective: Objective,
+    *,
+    default: ThresholdVariables,
+    errors: float,
+    resamples: int,
+    confidence: float,
+    seed: int,
+) -> SelectionCorrected:
+    """As :func:`selection_corrected`, of a family whose setting number ``reference`` does as the default does."""
     confidence = probability("confidence", confidence)
-    family = Family.of(tallies, settings, default)
-    reference = family.find(default, settings)
     choice, at = choose_from(family, objective, default, errors)
     numbers = {"default": reference, "best": at[0], "recommended": at[1]}
     picks: dict[str, list[Whole]] = {"best": [], "recommended": []}
@@ -202,7 +248,7 @@ def selection_corrected(
                 single.top, single.bottom, share=side.share, counts=side.counts, confidence=confidence
             )
             ends = [float(value) * side.scale for value in (interval.estimate, interval.low, interval.high)]
-            scores.append((name, score, *ends, side.pooled(), *between(side.each(), tails)))
+            scores.append((name, score, *ends, side.pooled(), *between(side.each(), side.pooled(), tails)))
         if name == "default":
             continue
         for score, side in sides(unseen[name], objective).items():
@@ -211,7 +257,13 @@ def selection_corrected(
                 sides(apparent[name], objective)[score].pooled() - sides(apparent["default"], objective)[score].pooled()
             )
             differences.append(
-                (name, score, looks, side.pooled() - base.pooled(), *between(side.each() - base.each(), tails))
+                (
+                    name,
+                    score,
+                    looks,
+                    side.pooled() - base.pooled(),
+                    *between(side.each() - base.each(), side.pooled() - base.pooled(), tails),
+                )
             )
     chosen_by = {name: np.concatenate(kept) for name, kept in picks.items()}
     return SelectionCorrected(
@@ -222,9 +274,9 @@ def selection_corrected(
         settings=_settings(family, chosen_by),
         variables=_variables(family, chosen_by),
         p=_p(family, objective, reference, resamples, seed),
-        events=int(tallies.events.sum()),
+        events=int(family.events.sum()),
         clusters=family.clusters,
-        with_events=int((tallies.events > 0).sum()),
+        with_events=int((family.events > 0).sum()),
         resamples=resamples,
         confidence=confidence,
     )
@@ -293,12 +345,15 @@ def joined(parts: Sequence[Totals]) -> Totals:
     return Totals(*(np.concatenate(side) for side in zip(*parts, strict=True)))
 
 
-def between(values: Floats, tails: Sequence[float]) -> tuple[float, float]:
-    """Quantiles of those that are defined; nan where none is."""
+def between(values: Floats, middle: float, tails: Sequence[float]) -> tuple[float, float]:
+    """Ends of an interval from scores on clusters not drawn; nan where none is defined.
+
+    Their quantiles, drawn in towards ``middle``: a third of the clusters varies 1.31 times as much as all of them.
+    """
     known = values[~np.isnan(values)]
-    if not known.size:
+    if not known.size or np.isnan(middle):
         return np.nan, np.nan
-    low, high = np.quantile(known, tails)
+    low, high = middle + _LESS * (np.quantile(known, tails) - middle)
     return float(low), float(high)
 
 
@@ -322,7 +377,7 @@ def _settings(family: Family, chosen: dict[str, Whole]) -> pl.DataFrame:
     ever = np.flatnonzero((shares["recommended"] > 0) | (shares["best"] > 0))
     ever = ever[np.lexsort((ever, -shares["best"][ever], -shares["recommended"][ever]))]
     return pl.DataFrame(family.values[ever], schema=list(VARIABLES), orient="row").with_columns(
-        pl.Series("digest", [family.thresholds(int(number)).digest for number in ever], dtype=pl.String),
+        digests_of(family.values[ever]).alias("digest"),
         pl.Series("settings", family.copies[ever]),
         pl.Series("recommended", shares["recommended"][ever]),
         pl.Series("best", shares["best"][ever]),

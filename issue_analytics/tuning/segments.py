@@ -1,6 +1,6 @@
 """Thresholds of their own for projects, volumes or types: shared under one bound, drawn to the common ones, tested."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -12,9 +12,10 @@ from issue_analytics.errors import SettingsError
 from issue_analytics.frames import KEY
 from issue_analytics.scores.by import probability
 from issue_analytics.thresholds import STANDARD, ThresholdVariables
-from issue_analytics.tuning.family import VARIABLES, Family, simplicity
-from issue_analytics.tuning.honest import MIN_EVENTS, between, drawn_weights, enough, joined, sides
+from issue_analytics.tuning.family import Family, simplicity
+from issue_analytics.tuning.honest import MIN_EVENTS, between, drawn_weights, enough, joined, kind_of, sides
 from issue_analytics.tuning.objective import Objective, Totals
+from issue_analytics.tuning.settings import VARIABLES, as_settings
 from issue_analytics.tuning.tallies import Tallies
 
 __all__ = ["SegmentThresholds", "segment_thresholds"]
@@ -77,7 +78,7 @@ class SegmentThresholds:
 
 def segment_thresholds(
     tallies: Tallies,
-    settings: pl.DataFrame | Sequence[ThresholdVariables],
+    settings: pl.DataFrame | Iterable[ThresholdVariables],
     objective: Objective,
     groups: pl.DataFrame,
     by: str,
@@ -139,11 +140,12 @@ def segment_thresholds(
     >>> found
     SegmentThresholds(by volume: 1 of 2 leave ThresholdVariables(5, 5, 8, 2, 5); it pays)
     """
-    enough(tallies, min_events)
+    enough(tallies.events, min_events, kind=kind_of(tallies))
     confidence = probability("confidence", confidence)
     values = _values(tallies, groups, by)
-    family = Family.of(tallies, settings, default)
-    family.find(default, settings)
+    tried = as_settings(settings)
+    family = Family.gathered(tried, [tallies], default)
+    family.find(default, tried)
     # a null gets a name that no value has
     named, number = np.unique(("=" + values).fill_null("").to_numpy().astype(str), return_inverse=True)
     named = np.array([name[1:] for name in named], dtype=str)
@@ -372,7 +374,8 @@ def _compared(
     for score, side in told["segments"].items():
         base = told["common"][score]
         seems = looks["segments"][score].pooled() - looks["common"][score].pooled()
-        rest.append((score, seems, side.pooled() - base.pooled(), *between(side.each() - base.each(), tails)))
+        found = side.pooled() - base.pooled()
+        rest.append((score, seems, found, *between(side.each() - base.each(), found, tails)))
     floats = ("apparent", "corrected", "corrected_low", "corrected_high")
     schema = {"score": pl.String} | dict.fromkeys(floats, pl.Float64)
     differences = pl.DataFrame(rest, schema=schema, orient="row").with_columns(pl.col(floats).fill_nan(None))
