@@ -11,8 +11,8 @@ PACKAGE = Path(__file__).parents[1] / "issue_analytics"
 
 PATH = (
     "errors", "frames", "schemas", "thresholds", "threshold_files", "counts", "issues", "exports", "dataset",
-    "coverage", "formula", "kernel", "critical", "forecast", "detection", "explain", "forecast_records", "simulate", "scores",
-    "backtest", "tuning", "reporting", "cli",
+    "coverage", "formula", "kernel", "critical", "forecast", "detection", "explain", "forecast_records", "simulate",
+    "scores", "backtest", "tuning", "reporting", "cli",
 )  # fmt: skip
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 
