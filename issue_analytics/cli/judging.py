@@ -2,25 +2,34 @@
 
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated
 
 import typer
 
+from issue_analytics.cli.history import (
+    DatasetArgument,
+    Grace,
+    Lead,
+    Merge,
+    Offset,
+    Open,
+    Pairing,
+    Silence,
+    Store,
+    Truth,
+    history_of,
+    matching_of,
+)  # fmt: skip
 from issue_analytics.cli.options import AsJson, Buckets, Merged, Thresholds, write_whole
 from issue_analytics.cli.show import fold, say, say_json, show_parity, show_replays
 from issue_analytics.cli.show_scores import show_results
 from issue_analytics.errors import DatasetError, SettingsError
 
-if TYPE_CHECKING:
-    import polars as pl
-
-    from issue_analytics.dataset import Dataset
-
 __all__ = ["backtest", "parity", "replay", "report"]
 
 
 def backtest(
-    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="Folder made by import.")],
+    dataset: DatasetArgument,
     out: Annotated[Path, typer.Option(help="Folder for the run.")],
     thresholds: Thresholds = ["standard"],  # noqa: B006 - typer copies it
     buckets: Annotated[
@@ -36,39 +45,15 @@ def backtest(
     every: Annotated[
         str | None, typer.Option(help="Time between refreshes of the limits: 6h, 1d, 7d, 1w … (the policy's own)")
     ] = None,
-    offset: Annotated[str, typer.Option(help="How much later than 00:00 UTC (7d: Thursdays, 1w: Mondays).")] = "0h",
-    truth: Annotated[
-        Literal["auto", "labels", "activities", "store", "none"],
-        typer.Option(
-            help="What alerts are judged by: imported label tables, with all of the time observed; recorded status "
-            "changes, with the time an issue was archived; what people said of alerts in a store, in those hours; or "
-            "nothing. auto: labels if there are any."
-        ),
-    ] = "auto",
-    store: Annotated[
-        str | None, typer.Option(metavar="PLACE", help="For --truth store: an SQLite file or a PostgreSQL URL.")
-    ] = None,
-    silence: Annotated[
-        Literal["auto", "implied", "recorded"],
-        typer.Option(
-            help="What a missing hour is: implied, a silent one; recorded, unknown, for counts that write their zeros. "
-            "auto: recorded if there are zeros."
-        ),
-    ] = "auto",
-    lead: Annotated[float, typer.Option(help="Hours before an escalation in which an alert is about it.")] = 1,
-    grace: Annotated[float, typer.Option(help="Hours after its end.")] = 1,
-    open_: Annotated[
-        float,
-        typer.Option("--open", help="Hours that one without a recorded end is taken to last."),
-    ] = 24,
-    merge: Annotated[
-        float,
-        typer.Option(help="Hours over the limit at most so far apart are one alert."),
-    ] = 12,
-    pairing: Annotated[
-        Literal["one-to-one", "any"],
-        typer.Option(help="one-to-one: an alert catches one escalation, the first free one; any: all it meets."),
-    ] = "one-to-one",
+    offset: Offset = "0h",
+    truth: Truth = "auto",
+    store: Store = None,
+    silence: Silence = "auto",
+    lead: Lead = 1,
+    grace: Grace = 1,
+    open_: Open = 24,
+    merge: Merge = 12,
+    pairing: Pairing = "one-to-one",
     merged: Merged = "leave-out",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a run that is there.")] = False,
     as_json: AsJson = False,
@@ -79,25 +64,19 @@ def backtest(
     """
     from tqdm.auto import tqdm
 
-    from issue_analytics.backtest import Matching, policy_named, write_run
     from issue_analytics.backtest import backtest as judge
+    from issue_analytics.backtest import policy_named, write_run
     from issue_analytics.coverage import coverage
-    from issue_analytics.dataset import open_dataset
     from issue_analytics.threshold_files import load_thresholds
 
     if dataset.resolve() in (out.resolve(), *out.resolve().parents) or out.resolve() in dataset.resolve().parents:
         raise SettingsError(f"--out {out}: a run cannot lie in its dataset, nor around it.")
     rules = policy_named(policy)
     rules = replace(rules, every=every or rules.every, offset=offset)
-    matching = Matching(
-        lead_hours=lead, grace_hours=grace, open_hours=open_, merge_hours=merge,
-        pairing="any" if pairing == "any" else "one_to_one",
-    )  # fmt: skip
+    matching = matching_of(lead=lead, grace=grace, open_=open_, merge=merge, pairing=pairing)
     settings = [load_thresholds(name) for name in dict.fromkeys(thresholds)]
-    data = open_dataset(dataset)
-    counts = data.hourly_counts.collect()
-    escalations, exposure, first_seen, used = _truth(data, truth, store)
-    altered = data.altered_groups.collect() if merged == "leave-out" else None
+    past = history_of(dataset, truth=truth, store=store, silence=silence, merged=merged)
+    data, exposure = past.data, past.exposure
     changes = occurrences = None
     if rules.lifecycle:
         changes, exposure = data.status_changes.collect(), None
@@ -105,13 +84,11 @@ def backtest(
             raise DatasetError(f"{dataset}: nobody knows what was archived when; import activities.")
         known = data.manifest["totals"].get("occurrences", {}).get("accepted")
         occurrences = data.occurrences if known else None
-    if silence == "auto":
-        silence = "recorded" if (counts["count"] == 0).any() else "implied"
     results = [
         judge(
-            counts, escalations, exposure=exposure, silence=silence, thresholds=variables, policy=rules,
-            buckets=buckets, matching=matching, first_seen=first_seen, leave_out=altered, status_changes=changes,
-            occurrences=occurrences,
+            past.counts, past.escalations, exposure=exposure, silence=past.silence, thresholds=variables, policy=rules,
+            buckets=buckets, matching=matching, first_seen=past.first_seen, leave_out=past.altered,
+            status_changes=changes, occurrences=occurrences,
         )
         for variables in tqdm(settings, desc="backtest", unit="setting", delay=2, leave=False, disable=as_json)
     ]  # fmt: skip
@@ -121,62 +98,29 @@ def backtest(
             "--truth none shows the burden of alerts on all issues."
         )
     covered = coverage(data)
-    known = {name: data.manifest[name] for name in ("totals", "rejects", "span", "skipped")} | {
-        "path": str(dataset),
-        "sources": [{"path": source["path"], "hash": source["hash"]} for source in data.manifest["sources"]],
-        "truth": used,
-        "silence": silence,
-        "merged": merged,
+    known = {name: data.manifest[name] for name in ("totals", "rejects", "span", "skipped")} | past.facts() | {
         "coverage": {"verdict": covered.verdict, "findings": [asdict(finding) for finding in covered.findings]},
-    }
+    }  # fmt: skip
     write_run(results, out, dataset=known, titles=data.titles.collect(), overwrite=overwrite)
     if as_json:
-        left_out = results[0].left_out.height
-        say_json({"run": str(out), "truth": used, "silence": silence, "left_out": left_out, "coverage": covered.verdict}
-                    | {"summary": [result.summary().row(0, named=True) for result in results]})  # fmt: skip
+        say_json(
+            {
+                "run": str(out),
+                "truth": past.truth,
+                "silence": past.silence,
+                "left_out": results[0].left_out.height,
+                "coverage": covered.verdict,
+                "summary": [result.summary().row(0, named=True) for result in results],
+            }
+        )
         return
-    show_results(results, used)
+    show_results(results, past.truth)
     fold(f"data: {covered.verdict} (issue-analytics check {dataset})")
     say(f"run: {out}")
 
 
-def _truth(
-    data: "Dataset", truth: str, place: str | None
-) -> "tuple[pl.DataFrame | None, pl.DataFrame | None, pl.DataFrame | None, str]":
-    """Escalations, exposure, first_seen, and which truth it is."""
-    from issue_analytics.backtest import STATUS_KINDS, label_escalations
-
-    totals = data.manifest["totals"]
-    changes = data.status_changes.collect()
-    first_seen = changes.filter(kind="first_seen").select("project_id", "group_id", first_seen="at")
-    ages = None if first_seen.is_empty() else first_seen
-    if (truth == "store") != (place is not None):
-        raise SettingsError("--truth store and --store PLACE go together: the store in which alerts were labelled.")
-    if place is not None:
-        from issue_analytics.issues import open_store
-
-        store = open_store(place, create=False)
-        escalations, exposure = store.human_escalations(), store.human_exposure()
-        if exposure.is_empty():
-            raise SettingsError(f"--store {place}: nobody labelled an alert; see issue-analytics issues label --help.")
-        return escalations, exposure, ages, "store"
-    if truth in ("auto", "labels"):
-        if totals.get("escalations", {}).get("accepted"):
-            return data.escalations.collect(), None, ages, "labels"
-        if truth == "labels":
-            raise SettingsError(f"--truth labels: {data.path} holds no label table; import one with escalated_at.")
-    if truth in ("auto", "activities"):
-        # when issues were first seen is no record of what became of them
-        if changes["kind"].is_in(STATUS_KINDS).any() or (truth == "activities" and not changes.is_empty()):
-            escalations, exposure = label_escalations(changes)
-            return escalations, exposure, ages, "activities"
-        if truth == "activities":
-            raise SettingsError(f"--truth activities: {data.path} holds no status changes; import activities.")
-    return None, None, ages, "none"
-
-
 def replay(
-    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="Folder made by import.")],
+    dataset: DatasetArgument,
     thresholds: Thresholds = ["standard"],  # noqa: B006 - typer copies it
     policy: Annotated[
         str, typer.Option(help="production: limits made daily; production-2023: every 6 hours.")
@@ -256,7 +200,7 @@ def replay(
 
 
 def parity(
-    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="Folder made by import.")],
+    dataset: DatasetArgument,
     thresholds: Annotated[
         str, typer.Option("--thresholds", "-t", metavar="SET", help="A named set or a .toml or .json file.")
     ] = "standard",
