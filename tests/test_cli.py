@@ -42,6 +42,7 @@ def test_help_tells_every_command(tmp_path):
         "import",
         "check",
         "forecast",
+        "explain",
         "backtest",
         "replay",
         "parity",

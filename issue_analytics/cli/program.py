@@ -10,7 +10,7 @@ from typing import Annotated, Final
 
 import typer
 
-from issue_analytics.cli import comparing, data, issues, judging, thresholds
+from issue_analytics.cli import comparing, data, explaining, issues, judging, thresholds
 from issue_analytics.cli.show import plain, say
 from issue_analytics.errors import IssueAnalyticsError, SettingsError
 
@@ -96,6 +96,7 @@ COMMANDS: Final[tuple[Callable[..., None], ...]] = (
     data.import_,
     data.check,
     data.forecast,
+    explaining.explain,
     judging.backtest,
     judging.replay,
     judging.parity,

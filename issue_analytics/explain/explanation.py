@@ -180,6 +180,8 @@ class Explanation:
                 text = f"{inside(flip.at, flip.low, flip.high)} or {'less' if flip.at == flip.high else 'more'}"
                 if flip.together is not None:
                     text += f", with {flip.together}"
+                if self.fires and flip.at < flip.value:
+                    text += " (limit 0)"
             lines.append(f"  {flip.variable:<22} {number(flip.value):>6}  {text}")
         if self.nearest is not None:
             moves = ", ".join(
@@ -187,7 +189,11 @@ class Explanation:
                 for name, value in changes(self.thresholds, self.nearest).items()
             )
             far = f"distance {number(self.distance or 0)}, the sum of |log((1+new)/(1+old))|"
-            lines += _fold(f"Nearest setting, {far}: {moves}", "  ")
+            zero = self.fires and all(
+                value <= getattr(self.thresholds, name) for name, value in self.nearest.to_dict().items()
+            )
+            note = "; its limit is 0, which never fires" if zero else ""
+            lines += _fold(f"Nearest setting, {far}: {moves}{note}", "  ")
         return lines
 
 
@@ -195,7 +201,7 @@ def _clip(half: Half) -> str:
     if half.bound is None:
         return "not clipped"
     up = half.bound.startswith("min")
-    return f"{'raised' if up else 'cut'} to {half.bound} {number(half.factor)}"
+    return f"{'raised' if up else 'cut'} to {half.bound}"
 
 
 def _moved(was: float, value: float) -> str:

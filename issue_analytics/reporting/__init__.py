@@ -2,6 +2,7 @@
 
 from issue_analytics.reporting.calibration import plot_murphy, plot_pit, plot_reliability, plot_scales
 from issue_analytics.reporting.delays import plot_delay
+from issue_analytics.reporting.explanation import plot_explanation
 from issue_analytics.reporting.intervals import plot_differences, plot_intervals
 from issue_analytics.reporting.life import plot_life
 from issue_analytics.reporting.overview import plot_coverage, plot_summary
@@ -12,6 +13,7 @@ __all__ = [
     "plot_coverage",
     "plot_delay",
     "plot_differences",
+    "plot_explanation",
     "plot_intervals",
     "plot_life",
     "plot_limits",

@@ -270,7 +270,7 @@ def _point_at_focus(ax: "Axes", seen: Look) -> None:
     )
 
 
-def put_legend_below(ax: "Axes") -> None:
+def put_legend_below(ax: "Axes", *, columns: int = 4) -> None:
     """Put the legend under the label of the time axis, in as many columns as fit: inside, it would hide data."""
     from matplotlib.transforms import ScaledTranslation
 
@@ -279,7 +279,7 @@ def put_legend_below(ax: "Axes") -> None:
         loc="upper left",
         bbox_to_anchor=(0, 0),
         bbox_transform=ax.transAxes + ScaledTranslation(0, -40 / 72, ax.figure.dpi_scale_trans),
-        ncols=int(min(max(points // 100, 1), 4)),
+        ncols=int(min(max(points // 100, 1), columns)),
         fontsize=7.5,
         handlelength=2.2,
         columnspacing=1.4,
