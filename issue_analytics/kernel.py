@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from typing import Final, Literal
 
 import numpy as np
@@ -26,70 +27,89 @@ Buckets = Literal["sparse", "dense"]
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
+Numbers = npt.NDArray[np.float64] | npt.NDArray[np.int64]
+Integers = npt.NDArray[np.signedinteger]
 
-BLOCK_CELLS: Final = 2**20
-"""Cells the kernel works on at a time: 8 MB stay in the cache and spread the cost of a numpy call over many groups."""
+TILE_CELLS: Final = 2**18
+"""Counts that several passes are made over before the next are fetched from memory."""
+
+CHUNK_CELLS: Final = 2**20
+"""Sums of chunks of hours (days, mostly) kept at a time: each of the four kinds takes 8 MB at most."""
+
+BLOCK_CELLS: Final = 2**15
+"""Windows worked on at a time: the dozen arrays made of them stay in a core's cache."""
 
 _ULPS: Final = 8 * float(np.finfo(np.float64).eps)
 """Relative error that the exponential of one library may have against another's, with a wide margin."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Windows:
-    """Sums over the window before each moment; int64 arrays of shape (moments, groups)."""
+class _Chunks:
+    """Runs of hours, none across a midnight or a moment, summed up; arrays of shape (chunks, groups).
 
+    Sums are those of all chunks before, with a row more, so that two of them tell what lies between. They are whole
+    numbers: in doubles where all that is made of them stays exact in doubles, else in int64.
+    """
+
+    hours: int  # in one of them: whole days where limits are made at midnight
+    start: int  # the column of the panel the first begins at
     quietest: Ints | None  # only where it was asked for
     busiest: Ints
-    total: Ints
-    squares: Ints
-    on_weekday: Ints  # (days, moments, groups): the part of the total on the weekday forecast
+    total: Numbers
+    squares: Numbers
 
 
-def _windows(
-    counts: Ints, ends: Ints, calendar: "_Calendar", weekday: Ints, hours: int, *, with_quietest: bool
-) -> _Windows:
-    """Sum ``counts`` over the ``hours`` rows before each of ``ends``.
+def _chunks(counts: Ints, start: int, hours: int, window: int, *, with_quietest: bool) -> _Chunks:
+    """The smallest, the largest, the sum and the sum of squares of every ``hours`` rows.
 
-    Rows are first reduced to chunks that cross neither a midnight nor an end (whole days where limits are made at
-    midnight), so that a moment costs a few additions and not 168.
+    Memory is walked over once, in its order. What fits 32 bits is moved there, as most counts do: sums of half the
+    width take half the time.
 
     Args:
-        counts: (columns of the panel, groups).
-        ends: where windows end, exclusive; each at least ``hours``.
-        calendar: where days begin.
-        weekday: (moments, days), the weekday of each day forecast.
-        hours: length of the window.
-        with_quietest: whether to find the smallest count of each window.
+        counts: (hours, groups).
+        start: the column of the panel they begin at.
+        hours: of a chunk.
+        window: hours of a window.
+        with_quietest: whether to find the smallest counts.
     """
-    chunk = math.gcd(24, hours, *(ends - calendar.midnight).tolist())
-    low, high = int(ends.min()) - hours, int(ends.max())
-    cut = counts[low:high].reshape((high - low) // chunk, chunk, counts.shape[1])
-    width = hours // chunk
-    last = (ends - low) // chunk  # the chunk after each window
+    cut = counts.reshape(-1, hours, counts.shape[1])
+    shape = cut.shape[0], cut.shape[2]
+    quietest = np.empty(shape, dtype=np.int64) if with_quietest else None
+    busiest, total, squares = (np.empty(shape, dtype=np.int64) for _ in range(3))
+    width = min(shape[1], max(1, TILE_CELLS // hours))
+    height = max(1, TILE_CELLS // (hours * width))
+    short: Integers = np.empty((height, hours, width), dtype=np.int32)
+    tile: Integers
+    for top in range(0, shape[0], height):
+        for left in range(0, shape[1], width):
+            at = slice(top, top + height), slice(left, left + width)
+            tile = whole = cut[at[0], :, at[1]]
+            most = int(whole.max())
+            if hours * most < 2**31:
+                tile = short[: whole.shape[0], :, : whole.shape[2]]
+                np.copyto(tile, whole, casting="same_kind")
+            if quietest is not None:
+                quietest[at] = tile.min(axis=1)
+            busiest[at] = tile.max(axis=1)
+            total[at] = tile.sum(axis=1, dtype=tile.dtype)
+            squares[at] = np.einsum("kcg,kcg->kg", tile, tile)
+            if tile is not whole and hours * most**2 >= 2**31:  # some squares do not fit
+                large = busiest[at].max(axis=0) > math.isqrt((2**31 - 1) // hours)
+                some = whole[:, :, large]
+                squares[at][:, large] = np.einsum("kcg,kcg->kg", some, some)
+    # bounds the squares of all hours, and the numerator of the variance of a window
+    bound = max(window**2, counts.shape[0]) * int(busiest.max()) ** 2
+    exact = np.float64 if bound < 2**53 else np.int64
+    return _Chunks(hours, start, quietest, busiest, _running(total, exact), _running(squares, exact))
 
-    running = np.zeros((cut.shape[0] + 1, counts.shape[1]), dtype=np.int64)
-    np.cumsum(cut.sum(axis=1), axis=0, out=running[1:])
-    squares = np.zeros_like(running)
-    np.cumsum(np.einsum("kcg,kcg->kg", cut, cut), axis=0, out=squares[1:])
 
-    # the hours of one weekday in a window: whole days, the first and the last perhaps cut
-    on_weekday = np.zeros((weekday.shape[1], ends.size, counts.shape[1]), dtype=np.int64)
-    today = ends - (ends - calendar.midnight) % 24
-    day = today[:, None] - 24 * ((calendar.weekday(today)[:, None] - weekday) % 7)
-    for weeks_back in range(hours // 168 + 2):
-        start, end = (
-            (np.clip(day - 168 * weeks_back + edge, ends[:, None] - hours, ends[:, None]) - low) // chunk
-            for edge in (0, 24)
-        )
-        moment, ahead = np.nonzero(end > start)
-        on_weekday[ahead, moment] += running[end[moment, ahead]] - running[start[moment, ahead]]
-    return _Windows(
-        quietest=_over_runs(np.minimum, cut.min(axis=1), width)[last - width] if with_quietest else None,
-        busiest=_over_runs(np.maximum, cut.max(axis=1), width)[last - width],
-        total=running[last] - running[last - width],
-        squares=squares[last] - squares[last - width],
-        on_weekday=on_weekday,
-    )
+def _running(rows: Ints, dtype: type[np.float64 | np.int64]) -> Numbers:
+    """Sums of the rows before each; row by row, since numpy's own goes down the columns and takes ten times as long."""
+    running = np.zeros((rows.shape[0] + 1, rows.shape[1]), dtype=dtype)
+    running[1:] = rows
+    for before, row in pairwise(running):
+        row += before
+    return running
 
 
 def _over_runs(pick: np.ufunc, rows: Ints, width: int) -> Ints:
@@ -100,6 +120,60 @@ def _over_runs(pick: np.ufunc, rows: Ints, width: int) -> Ints:
         span *= 2
     last: Ints = pick(picked[: rows.shape[0] - width + 1], picked[width - span :])
     return last
+
+
+def _rows(which: Ints) -> slice | Ints:
+    """An index of rows that copies none where they are evenly spaced, as with limits made every day."""
+    rows = which.tolist()
+    even = range(rows[0], rows[-1] + 1, max(1, rows[1] - rows[0]) if len(rows) > 1 else 1)
+    return slice(even.start, even.stop, even.step) if rows == list(even) else which
+
+
+@dataclass(frozen=True, slots=True)
+class _Windows:
+    """Sums over the window before each moment; arrays of shape (moments, groups)."""
+
+    quietest: Ints | None
+    busiest: Ints
+    total: Numbers
+    squares: Numbers
+    on_weekday: Numbers  # (days, moments, groups): the part of the total on the weekday forecast
+
+
+def _windows(chunks: _Chunks, some: slice, ends: Ints, calendar: "_Calendar", weekday: Ints, hours: int) -> _Windows:
+    """Sums over windows from sums over chunks, so that a moment costs a few additions and not 168.
+
+    Args:
+        chunks: of all hours that windows have.
+        some: groups.
+        ends: where windows end, exclusive, in columns of the panel.
+        calendar: where days begin.
+        weekday: (moments, days), the weekday of each day forecast.
+        hours: length of the window.
+    """
+    width = hours // chunks.hours
+    last = (ends - chunks.start) // chunks.hours  # the chunk after each window
+    begin, end = _rows(last - width), _rows(last)
+    total, squares = chunks.total[:, some], chunks.squares[:, some]
+
+    # the hours of one weekday in a window: whole days, the first and the last perhaps cut
+    today = ends - (ends - calendar.midnight) % 24
+    day = (today[:, None] - 24 * ((calendar.weekday(today)[:, None] - weekday) % 7)).T
+    on_weekday = np.zeros((*day.shape, total.shape[1]), dtype=total.dtype)
+    for weeks_back in range(hours // 168 + 2):
+        back = day - 168 * weeks_back
+        dawn, dusk = ((at.clip(ends - hours, ends) - chunks.start) // chunks.hours for at in (back, back + 24))
+        for ahead in np.flatnonzero((dawn < dusk).any(axis=1)).tolist():
+            on_weekday[ahead] += total[_rows(dusk[ahead])]
+            on_weekday[ahead] -= total[_rows(dawn[ahead])]
+    quietest = None if chunks.quietest is None else _over_runs(np.minimum, chunks.quietest[:, some], width)
+    return _Windows(
+        quietest=None if quietest is None else quietest[begin],
+        busiest=_over_runs(np.maximum, chunks.busiest[:, some], width)[begin],
+        total=total[end] - total[begin],
+        squares=squares[end] - squares[begin],
+        on_weekday=on_weekday,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,37 +187,46 @@ class _Calendar:
         return ((column - self.midnight) // 24 + self.first) % 7
 
 
-def _root_of_ratio(numerator: Ints, denominator: int) -> tuple[Floats, Bools]:
+def _root_of_ratio(numerator: Numbers, denominator: int) -> tuple[Floats, Bools]:
     """``sqrt(numerator / denominator)`` correctly rounded, and where that could not be made sure.
 
-    One Newton step with a residual in doubled precision (Dekker's product) leaves an error near 2^-105; only a root
-    that near to a rounding boundary is in doubt, which is rarer than one in 10^12.
+    What rounding took away from the quotient and from its root is found by multiplying both back in two halves, whose
+    products are exact (Dekker); one Newton step then leaves a relative error below 2^-76. Only a root that near to a
+    rounding boundary is in doubt, about one in a million. The denominator is below 2^21.
     """
-    high = numerator.astype(np.float64)
-    low = (numerator - high.astype(np.int64)).astype(np.float64)
-    root: Floats = np.sqrt(high / denominator)
-    square, square_rest = _two_product(root, root)
-    product, product_rest = _two_product(square, np.float64(denominator))
-    residual = ((high - product) - product_rest) + (low - denominator * square_rest)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        step = np.where(root > 0, residual / (2 * denominator * root), 0.0)
-    better = root + step
-    left = np.abs(step - (better - root))
-    half = np.spacing(better) / 2
-    doubt = (np.abs(left - half) < 1e-9 * half) | (np.abs(left - half / 2) < 1e-9 * half)
-    return better, doubt & (root > 0)
+    high = numerator.astype(np.float64, copy=False)
+    quotient = high / denominator
+    upper, lower = _halves(quotient, 21)
+    upper *= denominator
+    lower *= denominator
+    rest = np.subtract(high, upper, out=upper)
+    rest -= lower
+    if numerator.dtype == np.int64:
+        rest += numerator - high.astype(np.int64)
+    rest /= denominator
+
+    root: Floats = np.sqrt(quotient)
+    upper, lower = _halves(root, 27)
+    lower *= upper + root
+    upper *= upper
+    quotient -= upper
+    quotient -= lower
+    rest += quotient
+    step = rest
+    with np.errstate(invalid="ignore"):
+        step /= 2 * root
+    np.copyto(step, 0, where=root == 0)
+
+    slack = root * 2.0**-73
+    least = root + (step - slack)
+    root += np.add(step, slack, out=slack)
+    return root, root != least
 
 
-def _two_product(a: Floats, b: Floats | np.float64) -> tuple[Floats, Floats]:
-    """Dekker's product: ``a * b`` rounded, and exactly what rounding took away."""
-    splitter = 134217729.0  # 2^27 + 1
-    product = a * b
-    scaled = splitter * a
-    a_high = scaled - (scaled - a)
-    scaled_b = splitter * b
-    b_high = scaled_b - (scaled_b - b)
-    a_low, b_low = a - a_high, b - b_high
-    return product, ((a_high * b_high - product) + a_high * b_low + a_low * b_high) + a_low * b_low
+def _halves(values: Floats, bits: int) -> tuple[Floats, Floats]:
+    """Numbers without their last ``bits`` bits, and these: the two add up exactly."""
+    upper: Floats = (values.view(np.int64) & -(1 << bits)).view(np.float64)
+    return upper, values - upper
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,25 +277,35 @@ def statistics_on(
     midnight = -panel.start.hour % 24
     calendar = _Calendar(midnight, (panel.start + midnight * HOUR).weekday())
     weekday = np.array([[(at.weekday() + ahead) % 7 for ahead in range(days)] for at in as_of])
-    block = max(1, BLOCK_CELLS // panel.counts.shape[1])
-    for low in range(0, panel.counts.shape[0], block):
-        some = slice(low, min(low + block, panel.counts.shape[0]))
-        counts = panel.counts[some].T
-        by_silence = new is None and buckets == "sparse"
-        windows = _windows(counts, ends, calendar, weekday, hours, with_quietest=by_silence)
-        if new is not None:
-            is_new = new[some].T
-        elif windows.quietest is not None:
-            is_new = windows.quietest == 0
-        else:
-            is_new = np.zeros(windows.total.shape, dtype=np.bool_)
-        found, doubt = _statistics(windows, ends, calendar, weekday, is_new, constants)
-        for moment, group in np.argwhere(doubt).tolist():
-            window = np.arange(ends[moment] - hours, ends[moment])
-            points, on = counts[window, group].tolist(), calendar.weekday(window).tolist()
-            found.mean[moment, group], found.deviation[moment, group] = moments_of(points)
-            found.weighted[:, moment, group] = [weighted_mean(points, on, day, constants) for day in weekday[moment]]
-        yield some, found
+    by_silence = new is None and buckets == "sparse"
+    low, high = int(ends.min()) - hours, int(ends.max())
+    chunk = math.gcd(24, hours, *(ends - midnight).tolist())
+    for part in _slices(0, panel.counts.shape[0], CHUNK_CELLS // ((high - low) // chunk)):
+        chunks = _chunks(panel.counts[part].T[low:high], low, chunk, hours, with_quietest=by_silence)
+        for some in _slices(part.start, part.stop, BLOCK_CELLS // ends.size):
+            within = slice(some.start - part.start, some.stop - part.start)
+            windows = _windows(chunks, within, ends, calendar, weekday, hours)
+            if new is not None:
+                is_new = new[some].T
+            elif windows.quietest is not None:
+                is_new = windows.quietest == 0
+            else:
+                is_new = np.zeros(windows.total.shape, dtype=np.bool_)
+            found, doubt = _statistics(windows, ends, calendar, weekday, is_new, constants)
+            for moment, group in np.argwhere(doubt).tolist():
+                columns = np.arange(ends[moment] - hours, ends[moment])
+                points, on = panel.counts[some.start + group, columns].tolist(), calendar.weekday(columns).tolist()
+                found.mean[moment, group], found.deviation[moment, group] = moments_of(points)
+                found.weighted[:, moment, group] = [
+                    weighted_mean(points, on, day, constants) for day in weekday[moment]
+                ]
+            yield some, found
+
+
+def _slices(start: int, stop: int, step: int) -> Iterator[slice]:
+    step = max(1, step)
+    for low in range(start, stop, step):
+        yield slice(low, min(low + step, stop))
 
 
 def limits_on(
@@ -260,43 +353,69 @@ def limits_on(
 def _statistics(
     windows: _Windows, ends: Ints, calendar: _Calendar, weekday: Ints, is_new: Bools, constants: FormulaConstants
 ) -> tuple[Statistics, Bools]:
-    """Statistics from sums, and where they have to be computed from the counts themselves."""
+    """Statistics from sums, which are used up, and where they have to be computed from the counts themselves."""
     n = constants.window_hours
-    usable = (windows.busiest > 0) & ~is_new
+    total, squares, weighted = windows.total, windows.squares, windows.on_weekday
+    odd = is_new | (windows.busiest == 0)
     # the variance's numerator, n x squares - total^2, is exact in int64 below this
-    huge = usable & (windows.busiest >= math.isqrt(2**63 - 1) // n)
-    plain = usable & ~huge
-    total = np.where(plain, windows.total, n)
-    deviation, doubt = _root_of_ratio(np.where(plain, n * windows.squares - total * total, 0), n * (n - 1))
+    huge = (windows.busiest >= math.isqrt(2**63 - 1) // n) & ~odd
+    odd |= huge
+    np.copyto(total, n, where=odd)
+    np.copyto(squares, 2 * n, where=odd)
+    squares *= n
+    squares -= total * total
+    deviation, doubt = _root_of_ratio(squares, n * (n - 1))
+    doubt &= ~odd
     extra = constants.weekday_weight - 1
+    if extra != 1:
+        weighted *= extra
+    weighted += total
     weights = n + extra * _hours_on(ends, calendar, weekday, n)
-    weighted = (total + extra * windows.on_weekday) / weights.T[:, :, None]
-    return Statistics(windows.busiest, is_new, total / n, deviation, weighted), (doubt & plain) | huge
+    mean = weighted / weights.T[:, :, None]
+    return Statistics(windows.busiest, is_new, total / n, deviation, mean), doubt | huge
 
 
 def limits_of(
     found: Statistics, thresholds: ThresholdVariables, constants: FormulaConstants = PUBLISHED
 ) -> tuple[Ints, npt.NDArray[np.uint8]]:
     """The formula on statistics: limits (0 where there is none) and rules, of the shape of ``found.weighted``."""
-    decay = constants.bursty_amplitude * np.exp(constants.bursty_rate * (found.deviation / found.mean))
-    clipped = np.minimum(np.maximum(thresholds.min_bursty_multiplier, decay), thresholds.max_bursty_multiplier)
+    silent, new = found.busiest == 0, found.new
+    # in place, in the order of the definition: each array is one pass over memory
+    decay = found.deviation / found.mean
+    decay *= constants.bursty_rate
+    decay = np.exp(decay)
+    decay *= constants.bursty_amplitude
+    clipped = np.clip(decay, thresholds.min_bursty_multiplier, thresholds.max_bursty_multiplier)
     bursty = found.busiest * clipped
-    factor = (found.mean + thresholds.std_multiplier * found.deviation) / found.mean
-    factor = np.minimum(np.maximum(factor, thresholds.min_spike_multiplier), thresholds.max_spike_multiplier)
+    factor = thresholds.std_multiplier * found.deviation
+    factor += found.mean
+    factor /= found.mean
+    np.clip(factor, thresholds.min_spike_multiplier, thresholds.max_spike_multiplier, out=factor)
     # where the exponential acts and its last bit may decide, which is at an integer, the definition's decides
-    acts = (np.abs(decay - clipped) <= _ULPS * clipped) & ~found.new & (found.busiest > 0)
-    for at in zip(*np.nonzero(acts & (np.abs(bursty - np.rint(bursty)) <= _ULPS * bursty)), strict=True):
+    decay -= clipped
+    np.abs(decay, out=decay)
+    clipped *= _ULPS
+    near = decay <= clipped
+    away = np.rint(bursty, out=decay)
+    away -= bursty
+    np.abs(away, out=away)
+    near &= away <= np.multiply(bursty, _ULPS, out=clipped)
+    near &= ~(new | silent)
+    for at in zip(*np.nonzero(near), strict=True):
         busiest, mean, deviation = (values[at].item() for values in (found.busiest, found.mean, found.deviation))
         bursty[at] = halves_of(busiest, mean, deviation, mean, thresholds, constants)[0]
-    spike = found.weighted + found.mean * factor
+    factor *= found.mean
+    spike = found.weighted + factor
 
-    limit = np.maximum(bursty, spike).astype(np.int64)  # truncates, as int() does
-    rule = np.where(bursty >= spike, BURSTY, SPIKE).astype(np.uint8)
-    silent, new = found.busiest == 0, found.new
-    limit = np.where(new, constants.new_multiplier * found.busiest, limit)
-    rule[..., new] = NEW
-    rule[..., silent] = NONE
-    limit[..., silent] = 0
+    rule = np.full(spike.shape, SPIKE, dtype=np.uint8)
+    np.copyto(rule, BURSTY, where=bursty >= spike)
+    limit = np.maximum(bursty, spike, out=spike).astype(np.int64)  # truncates, as int() does
+    if new.any():
+        np.copyto(limit, constants.new_multiplier * found.busiest, where=new)
+        np.copyto(rule, NEW, where=new)
+    if silent.any():
+        np.copyto(limit, 0, where=silent)
+        np.copyto(rule, NONE, where=silent)
     return limit, rule
 
 

@@ -149,17 +149,29 @@ def test_counts_too_large_for_int64_sums_are_still_exact():
     assert [(int(at), RULES[by]) for at, by in zip(limit[0, 0], rule[0, 0])] == expected
 
 
-def test_roots_are_correctly_rounded():
-    rng = np.random.default_rng(5)
+@pytest.mark.parametrize("window", [24, 168, 984])
+@pytest.mark.parametrize("dtype", [np.int64, np.float64])
+def test_roots_are_correctly_rounded(window, dtype):
+    rng = np.random.default_rng([5, window])
+    denominator = window * (window - 1)
     numerators = np.concatenate(
-        [rng.integers(0, 2**62, 3_000), rng.integers(0, 2**20, 3_000), np.arange(300) ** 2 * 28056]
+        [rng.integers(0, 2**62, 3_000), rng.integers(0, 2**20, 3_000), np.arange(300) ** 2 * denominator]
     )
-    roots, doubt = kernel._root_of_ratio(numerators, 168 * 167)
-    expected = [nearest_root(Fraction(int(top), 168 * 167)) for top in numerators]
+    if dtype is np.float64:
+        numerators %= 2**53
+    roots, doubt = kernel._root_of_ratio(numerators.astype(dtype), denominator)
+    expected = [nearest_root(Fraction(int(top), denominator)) for top in numerators]
     assert not doubt.any()
     assert roots.tolist() == expected
     # the plain double root is not good enough: this test can fail
-    assert np.sqrt(numerators / (168 * 167)).tolist() != expected
+    assert np.sqrt(numerators / denominator).tolist() != expected
+
+
+def test_a_root_next_to_a_rounding_boundary_is_in_doubt():
+    # sqrt(2^60 + 2^8 k) is 2^30 + 2^-23 k but for a part in 2^106 of it: for odd k half way between two doubles
+    steps = np.arange(1, 200)
+    _, doubt = kernel._root_of_ratio(2**60 + 2**8 * steps, 1)
+    assert (doubt == (steps % 2 == 1)).all()
 
 
 @pytest.mark.parametrize("every", [1, 5, 6, 24, 36])
@@ -178,14 +190,35 @@ def test_a_schedule_gives_what_each_moment_gives_alone(every):
         assert (rule[:, at] == one_rule[:, 0]).all()
 
 
-def test_block_size_changes_nothing(monkeypatch):
-    histories = generated_histories(np.random.default_rng(8), 300)
-    panel, as_of = panel_of(histories, MONDAY), [MONDAY + timedelta(days=7)]
-    whole = limits_on(panel, as_of, days=7)
-    monkeypatch.setattr(kernel, "BLOCK_CELLS", 168 * 7)
-    parts = limits_on(panel, as_of, days=7)
+@pytest.mark.parametrize("every", [1, 24])
+def test_how_work_is_cut_changes_nothing(monkeypatch, every):
+    rng = np.random.default_rng(8)
+    histories = np.concatenate([generated_histories(rng, 300), generated_histories(rng, 300)], axis=1)
+    panel, moments = panel_of(histories, MONDAY), [MONDAY + timedelta(hours=hour) for hour in range(168, 216, every)]
+    whole = limits_on(panel, moments, days=7)
+    # few groups at a time: with small counts, whose sums are doubles, or with large ones, whose sums are not
+    for name, cells in {"TILE_CELLS": 24 * 3, "CHUNK_CELLS": 100, "BLOCK_CELLS": 7}.items():
+        monkeypatch.setattr(kernel, name, cells)
+    parts = limits_on(panel, moments, days=7)
     assert (whole[0] == parts[0]).all()
     assert (whole[1] == parts[1]).all()
+
+
+def test_a_group_of_large_counts_among_small_ones_is_exact():
+    rng = np.random.default_rng(9)
+    histories = rng.poisson(40, size=(60, 168)).astype(np.int64)
+    # about where squares stop to fit 32 bits, sums do, sums of squares over two weeks are no longer exact in doubles
+    edges = [9458, 9459, 9460, 65_536, 2**31 // 24, 2**31 // 24 + 1, 2**26 // 168, 2**27 // 168, 2**31, 2**33, 10**12]
+    for group, most in enumerate(edges):
+        histories[group] = most - rng.integers(0, 3, 168)
+    as_of = MONDAY + timedelta(days=7)
+    together = limits_on(panel_of(histories, MONDAY), [as_of], buckets="dense", days=2)
+    for group, window in enumerate(histories.tolist()):
+        expected = referee(window, as_of, STANDARD, days=2, sparse=False)
+        got = [(int(at), RULES[by]) for at, by in zip(together[0][group, 0], together[1][group, 0])]
+        alone = limits_on(panel_of(histories[group : group + 1], MONDAY), [as_of], buckets="dense", days=2)
+        assert got == expected
+        assert alone[0][0, 0].tolist() == [limit for limit, _ in expected]
 
 
 @pytest.mark.parametrize(
