@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from issue_analytics.cli.history import truth_of
+from issue_analytics.cli.history import DatasetArgument, Offset, truth_of
 from issue_analytics.cli.options import AsJson, Buckets
 from issue_analytics.cli.show import fold, say, say_json
 from issue_analytics.errors import DatasetError, SettingsError
