@@ -32,7 +32,7 @@ def test_every_parameter_is_explained(name):
     doc = inspect.getdoc(function)
     parameters = list(inspect.signature(function).parameters)
     if "Args:" in doc:
-        assert all(re.search(rf"^\s+{parameter}\b.*:", doc, re.MULTILINE) for parameter in parameters)
+        assert all(re.search(rf"^\s+\*{{0,2}}{parameter}\b.*:", doc, re.MULTILINE) for parameter in parameters)
 
 
 def fences(language):

@@ -85,7 +85,14 @@ def backtest(
     [(90, 18, 'spike')]
     """
     matching = matching or Matching()
-    known = past(counts, escalations, exposure=exposure, leave_out=leave_out, policy=policy, constants=constants)
+    known = past(
+        counts,
+        escalations,
+        exposure=exposure,
+        leave_out=leave_out,
+        policy=policy,
+        history_hours=constants.window_hours,
+    )
     if policy.lifecycle:
         if status_changes is None or exposure is not None:
             raise SettingsError(
@@ -109,7 +116,7 @@ def backtest(
             played.alerts.select(empty("Alerts").columns).unique([*KEY, "hour"], keep="first").sort(*KEY, "hour")
         )
     else:
-        judged = within(known, watched_spans(known, silence, policy, constants))
+        judged = within(known, watched_spans(known, silence, policy, constants.window_hours))
         limits = forecast_schedule(
             judged.history,
             policy.moments(known.first, known.end),

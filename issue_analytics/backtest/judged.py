@@ -10,7 +10,6 @@ from issue_analytics.backtest.spans import Silence, clip, inside, observed, whol
 from issue_analytics.counts import HOUR, span
 from issue_analytics.errors import FrameError, SettingsError
 from issue_analytics.frames import KEY, check, eager, empty, whole_numbers
-from issue_analytics.thresholds import FormulaConstants
 
 __all__ = ["Judged", "Past", "past", "watched_spans", "within"]
 
@@ -62,9 +61,9 @@ def past(
     exposure: pl.DataFrame | pl.LazyFrame | None,
     leave_out: pl.DataFrame | pl.LazyFrame | None,
     policy: Policy,
-    constants: FormulaConstants,
+    history_hours: int,
 ) -> Past:
-    """Check the frames of a backtest, and find the time that can be judged.
+    """Check the frames of a backtest, and find the time that can be judged, after so many hours of history.
 
     Raises:
         FrameError: a frame breaks its contract, or the counts are too short to judge a single hour.
@@ -80,19 +79,19 @@ def past(
         counts, known = (frame.join(keys, on=KEY, how="anti") for frame in (counts, known))
         spans = spans.join(keys, on=KEY, how="anti") if spans is not None else None
     ends = span(counts)
-    window = timedelta(hours=constants.window_hours)
+    window = timedelta(hours=history_hours)
     first = policy.moments(ends[0] + window, ends[1]) if ends else []
     if ends is None or not first:
         length = (ends[1] - ends[0]) if ends else timedelta(0)
         raise FrameError(
             f"HourlyCounts: {length / HOUR:.0f} hours are too few to judge any: limits look back "
-            f"{constants.window_hours} hours, and the next refresh ({policy.schedule}) must lie in the data."
+            f"{history_hours} hours, and the next refresh ({policy.schedule}) must lie in the data."
         )
     counts = counts.select(*KEY, "hour", "count")
     return Past(counts, known, labelled, spans, left_out, ends[0], first[0], ends[1])
 
 
-def watched_spans(known: Past, silence: Silence, policy: Policy, constants: FormulaConstants) -> pl.DataFrame:
+def watched_spans(known: Past, silence: Silence, policy: Policy, history_hours: int) -> pl.DataFrame:
     """The exposure that was given, or that silence tells of (see :func:`~issue_analytics.backtest.judge.backtest`).
 
     Raises:
@@ -102,7 +101,7 @@ def watched_spans(known: Past, silence: Silence, policy: Policy, constants: Form
         raise SettingsError(f"silence: {silence!r} is neither 'implied' nor 'recorded'.")
     if known.exposure is not None:
         return known.exposure.select(*KEY, "start", "end")
-    window = timedelta(hours=constants.window_hours)
+    window = timedelta(hours=history_hours)
     return observed(known.counts, silence, policy, window, (known.start, known.end))
 
 

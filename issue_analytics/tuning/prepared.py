@@ -1,7 +1,7 @@
 """The past, prepared once so that any setting is judged in no time."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -20,10 +20,12 @@ from issue_analytics.forecast import window_statistics
 from issue_analytics.frames import KEY, RULES
 from issue_analytics.kernel import Buckets
 from issue_analytics.scores import ALERTS_PER_SERIES_WEEK, HEADLINE, burden, strata
-from issue_analytics.thresholds import PUBLISHED, FormulaConstants, ThresholdVariables
+from issue_analytics.thresholds import PUBLISHED, STANDARD, FormulaConstants, ThresholdVariables
+from issue_analytics.tuning.binding import binding
+from issue_analytics.tuning.curve import curve
 from issue_analytics.tuning.engine import Events, evaluate, tallied
 from issue_analytics.tuning.hours import Hours, hours_over, limits_from
-from issue_analytics.tuning.settings import VARIABLES, array_of, as_settings, digests_of
+from issue_analytics.tuning.settings import VARIABLES, array_of, as_frame, as_settings, digests_of
 from issue_analytics.tuning.tallies import Tallies
 
 __all__ = ["Prepared", "prepare", "sweep"]
@@ -52,6 +54,7 @@ def prepare(
     leave_out: pl.DataFrame | pl.LazyFrame | None = None,
     types: pl.DataFrame | pl.LazyFrame | None = None,
     constants: FormulaConstants = PUBLISHED,
+    history_hours: int | None = None,
 ) -> "Prepared":
     """Reduce a history to what thresholds act on: once, and then any number of settings cost next to nothing.
 
@@ -70,6 +73,8 @@ def prepare(
         leave_out: project_id, group_id: groups that are not judged.
         types: project_id, group_id, type.
         constants: the constants of the formula.
+        history_hours: hours of data before the first hour that is judged, if more than the window; so that constants
+            with different windows are judged on the same hours.
 
     Raises:
         FrameError: a frame breaks its contract, or the counts are too short to judge a single hour.
@@ -87,8 +92,9 @@ def prepare(
             "needs one without, such as EVERY_HOUR. Replay single settings with backtest()."
         )
     matching = matching or Matching()
-    known = past(counts, escalations, exposure=exposure, leave_out=leave_out, policy=policy, constants=constants)
-    judged = within(known, watched_spans(known, silence, policy, constants))
+    hours = max(history_hours or 0, constants.window_hours)
+    known = past(counts, escalations, exposure=exposure, leave_out=leave_out, policy=policy, history_hours=hours)
+    judged = within(known, watched_spans(known, silence, policy, hours))
     statistics = window_statistics(
         judged.history,
         policy.moments(known.first, known.end),
@@ -106,12 +112,12 @@ def prepare(
         rule=pl.Series(rule).cast(pl.UInt32).replace_strict(dict(enumerate(RULES)), return_dtype=pl.Enum(RULES)),
         as_of="as_of",
     )
-    hours = judged_hours(judged.spans, windows).sort(KEY)
+    exposed = judged_hours(judged.spans, windows).sort(KEY)
     kinds = strata(judged.history, judged.spans, standard, first_seen, types)
     events = watched_to_the_end(windows, judged.spans).sort(*KEY, "escalated_at")
     number = events.group_by(KEY).agg(events=pl.len().cast(pl.Int64))
     groups = (
-        kinds.join(hours, on=KEY, how="left")
+        kinds.join(exposed, on=KEY, how="left")
         .join(number, on=KEY, how="left")
         .with_columns(pl.col("events").fill_null(0))
         .sort(KEY)
@@ -198,7 +204,7 @@ class Prepared:
         delay = np.full(len(values), np.nan)
         with _bar(len(values), progress) as bar:
             for some, outcome in evaluate(
-                self._hours(values),
+                self.hours(values),
                 self._events(),
                 values,
                 merge_hours=self.matching.merge_hours,
@@ -227,7 +233,7 @@ class Prepared:
         clusters = owners.group_by(keys, maintain_order=True).agg(pl.all().sum())
         place = owners.join(clusters.select(*keys, place=pl.int_range(pl.len())), on=keys, how="left")["place"]
         alerts, false, caught = tallied(
-            self._hours(values),
+            self.hours(values),
             self._events(),
             values,
             place.to_numpy(),
@@ -247,6 +253,38 @@ class Prepared:
             events_caught=caught,
             project_days=days.select(pl.col("days") * share).to_series().to_numpy(),
         )
+
+    def binding(self, thresholds: ThresholdVariables = STANDARD, *, by: str | None = None) -> pl.DataFrame:
+        """On how many limits each variable is the active term; see :func:`~issue_analytics.tuning.binding.binding`.
+
+        Args:
+            thresholds: the setting looked at.
+            by: a stratum to tell apart, such as ``"volume"``.
+
+        Raises:
+            SettingsError: ``by`` is no stratum.
+        """
+        return binding(self, thresholds, by=by)
+
+    def curve(
+        self,
+        *variables: str,
+        thresholds: ThresholdVariables = STANDARD,
+        low: float | None = None,
+        high: float | None = None,
+    ) -> pl.DataFrame:
+        """The exact curve along one variable or two; see :func:`~issue_analytics.tuning.curve.curve`.
+
+        Args:
+            *variables: one or two of the five.
+            thresholds: the others.
+            low: where the curve begins.
+            high: where it ends.
+
+        Raises:
+            SettingsError: a variable is unknown, the range is empty, or there are more than two million cells.
+        """
+        return curve(self, *variables, thresholds=thresholds, low=low, high=high)
 
     def limits(
         self, thresholds: ThresholdVariables, *, group_id: int | None = None, project_id: int | None = None
@@ -272,8 +310,8 @@ class Prepared:
             f"series-weeks exposed, {self.events.height} events, {self.statistics.height:,} limits)"
         )
 
-    def _hours(self, values: NDArray[np.float64]) -> Hours:
-        """Hours that could fire under any of the settings, from what was found before if that goes far enough."""
+    def hours(self, values: NDArray[np.float64]) -> Hours:
+        """Hours that could fire under any of the settings (rows of five), from what was found before if it can be."""
         least = values.min(axis=0)
         for known, hours in self._found:
             if np.all(array_of(known) <= least):
@@ -335,6 +373,7 @@ def sweep(
     escalations: pl.DataFrame | pl.LazyFrame | None,
     settings: "pl.DataFrame | Iterable[ThresholdVariables]",
     *,
+    constants: FormulaConstants | Sequence[FormulaConstants] = PUBLISHED,
     progress: bool | None = None,
     **options: Any,
 ) -> pl.DataFrame:
@@ -344,11 +383,13 @@ def sweep(
         counts: contract ``HourlyCounts``.
         escalations: contract ``Escalations``; None where nothing is known.
         settings: thresholds, or a frame with the five variables, such as ``ThresholdVariables.grid()`` makes.
+        constants: of the formula; or several, to vary them as well: all are judged on the same hours.
         progress: as in :meth:`Prepared.sweep`.
         **options: those of :func:`prepare`.
 
     Returns:
-        As :meth:`Prepared.sweep`.
+        As :meth:`Prepared.sweep`; with several constants the settings under each of them in turn, and columns
+        ``bursty_amplitude``, ``bursty_rate``, ``new_multiplier``, ``window_hours``, ``weekday_weight`` in front.
 
     Raises:
         FrameError: a frame breaks its contract.
@@ -361,7 +402,19 @@ def sweep(
     >>> table.select("min_bursty_multiplier", "alerts").rows()
     [(1.5, 11), (2.0, 4), (3.0, 2)]
     """
-    return prepare(counts, escalations, **options).sweep(settings, progress=progress)
+    if isinstance(constants, FormulaConstants):
+        return prepare(counts, escalations, constants=constants, **options).sweep(settings, progress=progress)
+    every = list(constants)
+    if not every:
+        raise SettingsError("constants: there are none.")
+    frame = as_frame(as_settings(settings))
+    hours = max(one.window_hours for one in every)
+    parts = []
+    for one in every:
+        prepared = prepare(counts, escalations, constants=one, history_hours=hours, **options)
+        told = [pl.lit(value).alias(name) for name, value in asdict(one).items()]
+        parts.append(prepared.sweep(frame, progress=progress).select(*told, pl.all()))
+    return pl.concat(parts, how="vertical_relaxed")
 
 
 def _bar(total: int, progress: bool | None) -> Any:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from issue_analytics.errors import SettingsError
 from issue_analytics.thresholds import LARGEST, ThresholdVariables
 
-__all__ = ["VARIABLES", "array_of", "as_settings", "digests_of"]
+__all__ = ["VARIABLES", "array_of", "as_frame", "as_settings", "digests_of"]
 
 VARIABLES: Final = tuple(ThresholdVariables().to_dict())
 """The five, in their usual order."""
@@ -53,6 +53,11 @@ def as_settings(settings: "pl.DataFrame | Iterable[ThresholdVariables]") -> NDAr
         except SettingsError as error:
             raise SettingsError(f"settings: row {number}: {error}") from None
     return values
+
+
+def as_frame(values: NDArray[np.float64]) -> pl.DataFrame:
+    """The rows of :func:`as_settings` as a frame of the five variables."""
+    return pl.DataFrame(dict(zip(VARIABLES, values.T, strict=True)))
 
 
 def array_of(thresholds: ThresholdVariables) -> NDArray[np.float64]:
