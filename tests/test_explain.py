@@ -428,7 +428,7 @@ def test_the_half_that_keeps_an_hour_from_firing_and_its_bound():
     assert bursty.limit == int(found.terms.spike.value) < 80
     steady = ia.explain(history([10] * 168, hour=180, count=49), 7, MONDAY + 180 * HOUR, missed=True)
     assert kinds(steady) == ["bursty", "spike"]
-    assert "a steady week (cv 0) asks for 5 x" in of(steady, "bursty").text
+    assert "the decay at a cv of 0 asks for 5 x" in of(steady, "bursty").text
     assert "never less than the weighted mean and min_spike_multiplier 5 x the mean" in of(steady, "spike").text
     assert not of(steady, "spike").fires
     assert "the other half, 50, did so too" in of(steady, "spike").text

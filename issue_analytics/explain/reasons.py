@@ -13,6 +13,9 @@ from issue_analytics.thresholds import ThresholdVariables
 
 __all__ = ["Reason", "Situation", "reasons"]
 
+_WORTH: Final = 0.1
+"""What does not decide is told if it is worth a tenth of the limit."""
+
 _MOST_MASKED: Final = 7
 """At most one hour in so many can stand out of a window: what is more is no exception."""
 
@@ -96,7 +99,7 @@ def _of_the_limit(at: Situation) -> Iterator[Reason]:
             yield from _contaminated(at, at.week)
         if at.terms is not None:
             yield from _halves(at, at.week, at.terms)
-        yield from _stale(at, at.limit)
+        yield from _stale(at)
 
 
 def _no_limit(at: Situation) -> Iterator[Reason]:
@@ -151,7 +154,7 @@ def _contaminated(at: Situation, week: Week) -> Iterator[Reason]:
     if not masked or len(masked) == len(week.counts):
         return
     limit, fires = at.without(_mask(week, masked))
-    if limit is not None and limit >= (at.limit or 0):
+    if not (fires or _takes_off(at, limit)):
         return
     told = []
     if labelled:
@@ -164,10 +167,15 @@ def _contaminated(at: Situation, week: Week) -> Iterator[Reason]:
         )
     typical = _typical(week, masked)
     text = (
-        f"Contaminated history: in the window lie {', and '.join(told)}. With them masked by its median of "
-        f"{number(typical)} the limit would be {_told(limit, fires)}."
+        f"Contaminated history: in the window lie {', and '.join(told)}. With these lowered to the median of the "
+        f"others, {number(typical)}, the limit would be {_told(limit, fires)}."
     )
     yield Reason(kind="contaminated", text=text, limit=limit, fires=fires)
+
+
+def _takes_off(at: Situation, limit: int | None) -> bool:
+    """Whether the limit would be lower by a share worth telling, though the hour would not have fired."""
+    return limit is None or limit <= (1 - _WORTH) * (at.limit or 0)
 
 
 def _labelled(at: Situation, week: Week) -> tuple[set[int], list[str]]:
@@ -231,7 +239,7 @@ def _halves(at: Situation, week: Week, terms: Terms) -> Iterator[Reason]:
 def _bursty(half: Half, week: Week, terms: Terms) -> str:
     busiest = f"the busiest hour, {number(week.busiest)} at {stamp(week.busiest_at or week.start)}"
     if half.bound is None:
-        return f"a steady week (cv {number(terms.cv)}) asks for {number(half.factor)} x {busiest}"
+        return f"the decay at a cv of {number(terms.cv)} asks for {number(half.factor)} x {busiest}"
     least = "never less than " if half.bound.startswith("min") else ""
     return f"{least}{half.bound} {number(half.factor)} x {busiest}"
 
@@ -246,13 +254,13 @@ def _spike(half: Half, terms: Terms, thresholds: ThresholdVariables) -> str:
     return f"{least}the weighted mean and {half.bound} {number(half.factor)} x the mean of {number(terms.mean)}"
 
 
-def _stale(at: Situation, limit: int) -> Iterator[Reason]:
+def _stale(at: Situation) -> Iterator[Reason]:
     if at.as_of is None or at.rule == "fallback":
         return
     age = at.hour - at.as_of
     fresh, fires = at.without(at.fresh)
     # a limit of the day is none too old, unless the hours since would have told
-    if age <= 0 * HOUR or not (fires or (age >= 24 * HOUR and fresh is not None and fresh < limit)):
+    if age <= 0 * HOUR or not (fires or (age >= 24 * HOUR and _takes_off(at, fresh))):
         return
     text = f"The limit was made {hours_text(age)} before. Made right before the hour it would be {_told(fresh, fires)}."
     yield Reason(kind="stale", text=text, limit=fresh, fires=fires)
