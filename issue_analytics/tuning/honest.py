@@ -162,7 +162,7 @@ def selection_corrected(
     all of them. Measured on 100 data sets of 40 or 100 escalations each, they held the truth of the default in 95 to
     97 %, of the best of 200 equal settings in 99 to 100 %. Where one of them is far better than the others (0.95
     against 0.70) but few resamples find it, the corrected score of the best is too low: 0.85 for 0.92 at 40
-    escalations, where the interval held the truth in 68 %; 0.94 for 0.95 at 100, in 85 %. It errs on the side of caution.
+    escalations, where the interval held the truth in 68 %; 0.94 for 0.95 at 100, in 85 %. That is caution.
 
     Why at least 20 escalations: a resample judges on a third of them, and of 7 one more or less is 14 points of recall.
     The interval of the corrected recall of the best of 200 equal settings was 63 points wide at 10 escalations, 44 at

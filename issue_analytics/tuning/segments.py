@@ -394,7 +394,7 @@ def _verdict(
         return False, f"No {by} has enough escalations for thresholds of its own."
     name = objective.score_name
     _, _, mean, low, high = differences.row(by_predicate=pl.col("score") == name)
-    words = name.replace("_", " ")
+    words = name.replace("series_week", "series-week").replace("_", " ")
     if low is None or mean is None:
         return False, f"The difference in {words} is not defined on clusters that were not drawn."
     told = f"{words} {mean:+.3g} ({confidence:.0%} interval {low:+.3g} to {high:+.3g}) on clusters that were not drawn"

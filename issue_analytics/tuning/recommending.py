@@ -1,0 +1,514 @@
+"""The setting one can defend: chosen on earlier data, corrected for the search, judged on later data."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from issue_analytics.backtest.summary import Cluster, cluster_columns
+from issue_analytics.errors import SettingsError
+from issue_analytics.scores import (
+    ALERTS_PER_SERIES_WEEK,
+    FALSE_ALARMS_PER_SERIES_WEEK,
+    RECALL,
+    Ratio,
+    bootstrap,
+    cluster_interval,
+    time_split,
+)
+from issue_analytics.scores.by import probability
+from issue_analytics.thresholds import STANDARD, ThresholdVariables, check_thresholds
+from issue_analytics.tuning.choosing import Choice, choose_from, pareto_front
+from issue_analytics.tuning.family import Family
+from issue_analytics.tuning.honest import MIN_EVENTS, ROWS, SelectionCorrected, corrected_of, enough, sides
+from issue_analytics.tuning.objective import Objective, Totals
+from issue_analytics.tuning.prepared import Prepared, prepare
+from issue_analytics.tuning.settings import VARIABLES, array_of, as_settings, digests_of
+from issue_analytics.tuning.tallies import Tallies
+
+__all__ = ["Recommendation", "recommend"]
+
+Floats = NDArray[np.float64]
+
+_DAY: Final = timedelta(days=1)
+_CELLS: Final = 20_000_000
+"""Settings times clusters tallied at a time: three tables of 80 MB."""
+
+_PLATEAU: Final = 10
+"""Settings as good as the best that are listed as alternatives; all are in ``corrected.choice.plateau``."""
+
+_HELD_OUT: Final = ("held_out", "held_out_low", "held_out_high")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class Recommendation:
+    """A setting, what else could be taken, and why.
+
+    ``thresholds``, ``best``, ``apparent`` and ``corrected`` come from the data before ``cut`` alone, ``held_out`` from
+    those after it and the embargo alone. Without held-out data (``cut`` is None) all data chose.
+
+    Attributes:
+        thresholds: the recommended ones: the simplest within the standard error of the best.
+        default: what one has.
+        best: the best of the search by the objective; partly luck.
+        on_all_data: what the same rule takes on all data; nothing is left to judge it by.
+        objective: what was asked.
+        table: a row for each of ``default``, ``best``, ``recommended`` (column ``setting``) and score: ``digest``,
+            ``score``, and ``apparent``, ``corrected`` and ``held_out`` with their ``_low`` and ``_high``. Null: not
+            defined, or nothing held out.
+        differences: ``best`` and ``recommended`` less the default, for each score: ``apparent``, ``corrected`` and
+            ``held_out`` difference, the last two with ``_low`` and ``_high``; of the same clusters.
+        alternatives: a row per setting one might take instead: ``why``, the five variables, ``digest``, ``alerts``,
+            ``events``, ``events_caught``, ``false_alarms`` (on the data that chose).
+        stability: how often each setting was chosen on resamples, see ``SelectionCorrected.settings``.
+        variables: how often each value of each variable was.
+        p: that no setting tried is better than the default; see
+            :func:`~issue_analytics.tuning.reality.superior_ability`.
+        better: whether the recommended setting is better than the default: ``"yes"`` if that interval of the corrected
+            difference excludes 0 on the good side and p is at most 1 - confidence, ``"unsure"`` if one of the two,
+            ``"not shown"`` if neither; ``"same"`` if it does what the default does; ``"other bound"`` if the default
+            does not keep the objective's bound (or is not among the nearest), so that scores do not compare.
+        why: what was asked, what was found, and how much of it is luck, in sentences.
+        corrected: everything on the choosing.
+        cut: where time was cut; None if nothing was held out.
+        held_out_events: escalations judged after it.
+    """
+
+    thresholds: ThresholdVariables
+    default: ThresholdVariables
+    best: ThresholdVariables
+    on_all_data: ThresholdVariables
+    objective: Objective
+    table: pl.DataFrame
+    differences: pl.DataFrame
+    alternatives: pl.DataFrame
+    stability: pl.DataFrame
+    variables: pl.DataFrame
+    p: float
+    better: str
+    why: tuple[str, ...]
+    corrected: SelectionCorrected
+    cut: datetime | None
+    held_out_events: int | None
+
+    def __repr__(self) -> str:
+        return "\n".join([f"Recommendation({self.thresholds})", *(f"  {sentence}" for sentence in self.why)])
+
+
+def recommend(
+    counts: pl.DataFrame | pl.LazyFrame,
+    escalations: pl.DataFrame | pl.LazyFrame,
+    settings: pl.DataFrame | Iterable[ThresholdVariables],
+    *,
+    objective: Objective,
+    default: ThresholdVariables = STANDARD,
+    held_out: float | datetime | None = 1 / 3,
+    embargo: timedelta = _DAY,
+    cluster: Cluster = "group",
+    errors: float = 1.0,
+    resamples: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 0,
+    min_events: int = MIN_EVENTS,
+    **options: Any,
+) -> Recommendation:
+    """Search settings, take the simplest of what is as good as the best, and say what is left of it on unseen data.
+
+    Time is cut. The earlier part chooses: every setting is swept, the best by the objective found, and the simplest
+    within a standard error of it recommended (:func:`~issue_analytics.tuning.choosing.choose`); drawing clusters again
+    says what the search made better than it is (:func:`~issue_analytics.tuning.honest.selection_corrected`). The later
+    part judges the default, the best and the recommended setting, and nothing else. Two thirds choose, because a
+    choice needs more escalations than a verdict on three settings.
+
+    The recommended setting is the one that was judged. What the same rule takes on all data is ``on_all_data``: from
+    more data, but without a verdict.
+
+    Args:
+        counts: contract ``HourlyCounts``.
+        escalations: contract ``Escalations``: the truth; not the algorithm's own flags.
+        settings: a grid, a sample, or thresholds; the default is added if it is not among them.
+        objective: what is asked.
+        default: what one has, and what changes are counted from.
+        held_out: the share of judged time that is held out, the moment of the cut (on the hour), or None: nothing.
+        embargo: as in :func:`~issue_analytics.scores.splits.time_split`.
+        cluster: what is drawn and falls together in intervals, ``"group"`` or ``"project"``: issues of one project are
+            siblings; with enough projects it is the more honest choice.
+        errors: reach of the plateau in standard errors; 0 takes the best.
+        resamples: how many to draw.
+        confidence: of the intervals.
+        seed: the same seed gives the same answer.
+        min_events: refuse to choose from fewer escalations, or from fewer than half as many clusters that have one.
+        **options: those of :func:`~issue_analytics.tuning.prepared.prepare`.
+
+    Raises:
+        SettingsError: there are too few escalations to choose by, too many settings for the clusters, or an argument
+            makes no sense.
+        FrameError: a frame breaks its contract, or there are too few hours.
+
+    >>> from issue_analytics.simulate import simulate
+    >>> sim = simulate(groups=600, days=42, seed=3)
+    >>> grid = ThresholdVariables.grid(min_bursty_multiplier=[1, 1.5, 2, 3])
+    >>> found = recommend(sim.hourly_counts, sim.escalations, grid, objective=Objective(cost_ratio=10), resamples=200)
+    >>> found.table["setting"].unique(maintain_order=True).to_list()
+    ['default', 'best', 'recommended']
+    >>> print(found.why[0])
+    Asked: a missed escalation costs 10 false alarms: lowest cost, then fewest false alarms.
+    """
+    check_thresholds(default)
+    if not isinstance(objective, Objective):
+        raise SettingsError(f"objective: expected an Objective, got {objective!r}.")
+    cluster_columns(cluster)
+    confidence = probability("confidence", confidence)
+    values = _with_default(as_settings(settings), default)
+    whole = prepare(counts, escalations, **options)
+    cut = _cut(whole, held_out)
+    early, late = (whole, None) if cut is None else _split(whole, cut, embargo, options)
+    by_cluster = early.groups.group_by(cluster_columns(cluster)).agg(pl.col("events").sum())["events"]
+    try:
+        enough(by_cluster.to_numpy(), min_events, kind=f"{cluster}s")
+    except SettingsError as error:
+        if cut is None:
+            raise
+        raise SettingsError(
+            f"before {cut:%Y-%m-%d %H:%M}: {error} held_out= moves the cut; None chooses on all data."
+        ) from None
+    family = Family.gathered(values, _parts(early, values, cluster), default)
+    found = corrected_of(
+        family, family.find(default, values), objective, default=default, errors=errors, resamples=resamples,
+        confidence=confidence, seed=seed,
+    )  # fmt: skip
+    choice = found.choice
+    if late is None:
+        on_all = choice.recommended
+    else:
+        every = Family.gathered(values, _parts(whole, values, cluster), default)
+        on_all = choose_from(every, objective, default, errors)[0].recommended
+    three = [default, choice.best, choice.recommended]
+    judged = None if late is None else late.tallies(three, cluster=cluster)
+    table = _table(found, judged, objective, three, confidence)
+    differences = _differences(found, judged, objective, confidence, resamples, seed)
+    better = _better(found, objective, family, default, values)
+    return Recommendation(
+        thresholds=choice.recommended,
+        default=default,
+        best=choice.best,
+        on_all_data=on_all,
+        objective=objective,
+        table=table,
+        differences=differences,
+        alternatives=_alternatives(family, choice, on_all if cut is not None else None, values),
+        stability=found.settings,
+        variables=found.variables,
+        p=found.p,
+        better=better,
+        why=_why(found, table, differences, better, whole, cut, embargo, on_all, default, judged, cluster),
+        corrected=found,
+        cut=cut,
+        held_out_events=None if judged is None else int(judged.events.sum()),
+    )
+
+
+def _with_default(values: Floats, default: ThresholdVariables) -> Floats:
+    known = (values == array_of(default)).all(axis=1).any()
+    return values if known else np.concatenate([array_of(default)[None], values])
+
+
+def _cut(prepared: Prepared, held_out: float | datetime | None) -> datetime | None:
+    """Where judged time is cut: after a whole UTC day, unless it was said."""
+    if held_out is None or isinstance(held_out, datetime):
+        return held_out
+    share = probability("held_out", held_out)
+    start, end = prepared.exposure["start"].min(), prepared.exposure["end"].max()
+    if not (isinstance(start, datetime) and isinstance(end, datetime)):
+        raise SettingsError("held_out: no hour is judged, so there is nothing to hold out.")
+    cut = start + (1 - share) * (end - start)
+    day = cut.replace(hour=0, minute=0, second=0, microsecond=0)
+    return day if day > start else cut.replace(minute=0, second=0, microsecond=0)
+
+
+def _split(whole: Prepared, cut: datetime, embargo: timedelta, options: dict[str, Any]) -> tuple[Prepared, Prepared]:
+    """The two parts, each prepared from its own data; what is judged was decided on the whole."""
+    matching = whole.matching
+    split = time_split(
+        whole.counts, whole.escalations, whole.exposure, at=cut, embargo=embargo, lead_hours=matching.lead_hours,
+        grace_hours=matching.grace_hours, open_hours=matching.open_hours,
+    )  # fmt: skip
+    # these two have done their part in the whole
+    rest = {name: value for name, value in options.items() if name not in ("exposure", "silence", "leave_out")}
+    early, late = (
+        prepare(part.counts, part.escalations, exposure=part.exposure, **rest) for part in (split.train, split.test)
+    )
+    return early, late
+
+
+def _parts(prepared: Prepared, values: Floats, cluster: Cluster) -> Iterator[Tallies]:
+    """Tallies, as many settings at a time as fit."""
+    step = max(64, _CELLS // max(1, prepared.groups.height))
+    for begin in range(0, len(values), step):
+        rows = pl.DataFrame(values[begin : begin + step], schema=list(VARIABLES), orient="row")
+        yield prepared.tallies(rows, cluster=cluster)
+
+
+def _each(tallies: Tallies, setting: int) -> Totals:
+    """What one setting comes to in every cluster, in place of sums."""
+    days = tallies.project_days
+    days = np.full(tallies.clusters.height, np.nan) if days is None else days
+    hours = (tallies.events, tallies.exposed_hours, tallies.quiet_hours, days)
+    counts = [
+        side[setting].astype(np.float64)[:, None]
+        for side in (tallies.alerts, tallies.false_alarms, tallies.events_caught)
+    ]
+    return Totals(*(side.astype(np.float64) for side in hours), *counts)
+
+
+def _table(
+    found: SelectionCorrected,
+    judged: Tallies | None,
+    objective: Objective,
+    three: list[ThresholdVariables],
+    confidence: float,
+) -> pl.DataFrame:
+    digests = dict(zip(ROWS, (setting.digest for setting in three), strict=True))
+    rows: list[tuple[object, ...]] = []
+    if judged is not None:
+        for at, name in enumerate(ROWS):
+            for score, side in sides(_each(judged, at), objective).items():
+                interval = cluster_interval(
+                    side.top, side.bottom, share=side.share, counts=side.counts, confidence=confidence
+                )
+                rows.append((name, score, *(float(value) * side.scale for value in interval[:3])))
+    schema = {"setting": pl.String, "score": pl.String} | dict.fromkeys(_HELD_OUT, pl.Float64)
+    held = pl.DataFrame(rows, schema=schema, orient="row").with_columns(pl.col(_HELD_OUT).fill_nan(None))
+    return (
+        found.scores.join(held, on=["setting", "score"], how="left", maintain_order="left")
+        .with_columns(digest=pl.col("setting").replace_strict(digests))
+        .select("setting", "digest", "score", pl.all().exclude("setting", "digest", "score"))
+    )
+
+
+def _differences(
+    found: SelectionCorrected,
+    judged: Tallies | None,
+    objective: Objective,
+    confidence: float,
+    resamples: int,
+    seed: int,
+) -> pl.DataFrame:
+    schema = {"setting": pl.String, "score": pl.String} | dict.fromkeys(_HELD_OUT, pl.Float64)
+    held = pl.DataFrame(schema=schema)
+    if judged is not None:
+        ratios = [RECALL, FALSE_ALARMS_PER_SERIES_WEEK, ALERTS_PER_SERIES_WEEK]
+        if judged.project_days is not None:
+            ratios.append(Ratio("alerts_per_project_day", pl.col("alerts"), pl.col("project_days")))
+        if objective.cost_ratio is not None:
+            cost = pl.col("false_alarms") + objective.cost_ratio * (pl.col("events") - pl.col("events_caught"))
+            ratios.append(Ratio("cost_per_series_week", cost, pl.col("exposed_hours"), 168, counts=False))
+        frames = [_frame(judged, at) for at in range(len(ROWS))]
+        parts = [
+            bootstrap(
+                frames[0], ratios, other=frames[at], cluster=judged.clusters.columns, confidence=confidence,
+                resamples=resamples, seed=seed,
+            ).select(setting=pl.lit(name), score="name", held_out="estimate", held_out_low="low", held_out_high="high")
+            for at, name in enumerate(ROWS)
+            if at
+        ]  # fmt: skip
+        held = pl.concat(parts)
+    # sums of draws add up in another order: what is equal may differ in the last bits
+    held = held.with_columns(held_out=pl.when(pl.col("held_out").abs() > 1e-12).then("held_out").otherwise(0.0))
+    return found.differences.join(held, on=["setting", "score"], how="left", maintain_order="left")
+
+
+def _frame(tallies: Tallies, setting: int) -> pl.DataFrame:
+    days = tallies.project_days
+    return tallies.clusters.with_columns(
+        events=pl.Series(tallies.events),
+        exposed_hours=pl.Series(tallies.exposed_hours),
+        quiet_hours=pl.Series(tallies.quiet_hours),
+        project_days=pl.Series(np.zeros(tallies.clusters.height) if days is None else days),
+        alerts=pl.Series(tallies.alerts[setting]).cast(pl.Int64),
+        false_alarms=pl.Series(tallies.false_alarms[setting]).cast(pl.Int64),
+        events_caught=pl.Series(tallies.events_caught[setting]).cast(pl.Int64),
+    )
+
+
+def _better(
+    found: SelectionCorrected, objective: Objective, family: Family, default: ThresholdVariables, values: Floats
+) -> str:
+    reference = family.find(default, values)
+    if reference == family.find(found.choice.recommended, values):
+        return "same"
+    allowed, _ = objective.nearest(family.totals(np.ones((1, family.clusters))))
+    if not allowed[0, reference]:
+        return "other bound"
+    low, high = found.differences.row(
+        by_predicate=(pl.col("setting") == "recommended") & (pl.col("score") == objective.score_name)
+    )[4:6]
+    good = low is not None and (low > 0 if objective.score_name == "recall" else high < 0)
+    return ("not shown", "unsure", "yes")[good + (found.p <= 1 - found.confidence + 1e-9)]
+
+
+def _alternatives(family: Family, choice: Choice, on_all: ThresholdVariables | None, values: Floats) -> pl.DataFrame:
+    """Settings one might take instead, each once."""
+    totals = family.totals(np.ones((1, family.clusters)))
+    names = ("alerts", "events_caught", "false_alarms")
+    table = (
+        pl.DataFrame(family.values, schema=list(VARIABLES), orient="row")
+        .with_columns(digests_of(family.values).alias("digest"), events=pl.lit(int(totals.events[0]), pl.Int64))
+        .with_columns(pl.Series(name, getattr(totals, name)[0]).cast(pl.Int64) for name in names)
+    )
+    mine = table.row(family.find(choice.recommended, values), named=True)
+    front = pareto_front(table)
+    more = front.filter(pl.col("events_caught") > mine["events_caught"]).head(1)
+    fewer = front.filter(pl.col("false_alarms") < mine["false_alarms"]).tail(1)
+    near = table.filter(pl.col("digest").is_in(choice.plateau["digest"].head(_PLATEAU + 1).implode()))
+    told = [
+        (table[family.find(choice.best, values)], "best of the search"),
+        (near, "as good as the best but for chance"),
+        (more, "catches more: next on the Pareto front"),
+        (fewer, "fewer false alarms: next on the Pareto front"),
+    ]
+    if on_all is not None:
+        told.append((table[family.find(on_all, values)], "the same rule on all data, judged by none"))
+    order = ["why", *VARIABLES, "digest", "alerts", "events", "events_caught", "false_alarms"]
+    return (
+        pl.concat([rows.select(table.columns).with_columns(why=pl.lit(why)) for rows, why in told])
+        .filter(pl.col("digest") != mine["digest"])
+        .unique("digest", keep="first", maintain_order=True)
+        .select(order)
+    )
+
+
+def _why(
+    found: SelectionCorrected,
+    table: pl.DataFrame,
+    differences: pl.DataFrame,
+    better: str,
+    whole: Prepared,
+    cut: datetime | None,
+    embargo: timedelta,
+    on_all: ThresholdVariables,
+    default: ThresholdVariables,
+    judged: Tallies | None,
+    cluster: Cluster,
+) -> tuple[str, ...]:
+    choice, objective = found.choice, found.choice.objective
+    score = objective.score_name
+    words = _words(score)
+    rows = {row["setting"]: row for row in table.filter(score=score).iter_rows(named=True)}
+    when = "all judged time" if cut is None else f"judged time before {cut:%Y-%m-%d %H:%M} UTC"
+    told = [
+        f"Asked: {objective}.",
+        f"Tried: {choice.tried:,} settings ({choice.distinct:,} differ in what they do) on {found.events:,} "
+        f"escalations in {found.with_events:,} of {found.clusters:,} {cluster}s, {when}.",
+    ]
+    if not choice.kept:
+        told.append(f"No setting keeps the bound of {objective.bound}; those nearest to it were compared.")
+    best, mine, base = (rows[name] for name in ("best", "recommended", "default"))
+    told.append(
+        f"Best of the search: {choice.best}; {words} {_number(best['apparent'])} as it looks, "
+        f"{_number(best['corrected'])} on {cluster}s that had no part in choosing{_luck(best, score)}."
+    )
+    same = "what you have" if choice.recommended == default else _changes(choice.recommended, default)
+    reach = f"{choice.errors:g} standard error{'' if choice.errors == 1 else 's'}"
+    told.append(
+        f"Recommended: {choice.recommended}, {same}: the simplest of {choice.plateau.height:,} that differ and are "
+        f"within {reach} ({_number(choice.error)}) of the best; {words} {_number(mine['apparent'])} as it looks, "
+        f"{_number(mine['corrected'])} corrected, the default's {_number(base['apparent'])}."
+    )
+    if objective.bound is not None:
+        shares = dict(found.kept.rows())
+        told.append(
+            f"On {cluster}s not drawn the bound ({objective.bound}) was kept in {shares['recommended']:.0%} of "
+            f"resamples, by the default in {shares['default']:.0%}."
+        )
+    told.append(_verdict(found, differences, better, words, cluster, table))
+    told.append(_stability(found))
+    if judged is not None and cut is not None:
+        told.append(_later(judged, mine, base, differences, words, cut + embargo))
+        told.append(
+            f"On all data the same rule takes {'the same setting' if on_all == choice.recommended else on_all}; "
+            "nothing is left to judge that by."
+        )
+    if whole.labelled and (whole.escalations["provenance"] == "algorithm").any():
+        told.append("Some labels are the algorithm's own flags: what they say of its thresholds is circular.")
+    return tuple(told)
+
+
+def _luck(row: dict[str, Any], score: str) -> str:
+    if row["apparent"] is None or row["corrected"] is None:
+        return ""
+    luck = (row["apparent"] - row["corrected"]) * (1 if score == "recall" else -1)
+    return f": {_number(luck)} of it is luck" if luck > 0 else ": no luck to be seen"
+
+
+def _verdict(
+    found: SelectionCorrected, differences: pl.DataFrame, better: str, words: str, cluster: str, table: pl.DataFrame
+) -> str:
+    objective, none = found.choice.objective, f"p = {found.p:.3f} that nothing tried is better"
+    if better == "same":
+        return f"Better than the default? It does the same: no change is called for ({none})."
+    row = differences.row(
+        by_predicate=(pl.col("setting") == "recommended") & (pl.col("score") == objective.score_name), named=True
+    )
+    told = (
+        f"{words} {_signed(row['corrected'])} ({found.confidence:.0%} interval {_signed(row['corrected_low'])} to "
+        f"{_signed(row['corrected_high'])}) on {cluster}s that had no part in choosing"
+    )
+    if better == "other bound":
+        bounded = "recall" if objective.min_recall is not None else objective.name
+        value = table.filter(setting="default", score=bounded)["apparent"].item()
+        return (
+            f"Better than the default? The default does not keep the bound ({_words(bounded)} {_number(value)}); what "
+            f"nearing it comes to: {told}."
+        )
+    return f"Better than the default? {better.capitalize()}: {told}; {none}."
+
+
+def _stability(found: SelectionCorrected) -> str:
+    often = found.settings.row(0, named=True)
+    mine = found.settings.filter(digest=found.choice.recommended.digest)
+    share = mine["recommended"].sum()
+    told = f"Drawn again, the same setting was recommended in {share:.0%} of {found.resamples:,} resamples"
+    if often["digest"] != found.choice.recommended.digest:
+        most = ThresholdVariables(*(often[name] for name in VARIABLES))
+        told += f"; most often, in {often['recommended']:.0%}, it was {most}"
+    varied = found.variables.group_by("variable", maintain_order=True).agg(pl.len(), pl.col("recommended").max())
+    loose = [name for name, number, most in varied.iter_rows() if number > 1 and most < 0.5]
+    return told + (f". No value of {', '.join(loose)} came in half of them." if loose else ".")
+
+
+def _later(
+    judged: Tallies, mine: dict[str, Any], base: dict[str, Any], differences: pl.DataFrame, words: str, start: datetime
+) -> str:
+    row = differences.row(
+        by_predicate=(pl.col("setting") == "recommended") & (pl.col("score") == mine["score"]), named=True
+    )
+    told = (
+        f"Later, from {start:%Y-%m-%d %H:%M} UTC on, with {judged.events.sum():,} escalations: {words} "
+        f"{_number(mine['held_out'])}, the default's {_number(base['held_out'])}"
+    )
+    if row["held_out_low"] is None:
+        return f"{told}."
+    low, high = _signed(row["held_out_low"]), _signed(row["held_out_high"])
+    return f"{told}, difference {_signed(row['held_out'])} ({low} to {high})."
+
+
+def _changes(setting: ThresholdVariables, default: ThresholdVariables) -> str:
+    ours, theirs = setting.to_dict(), default.to_dict()
+    return ", ".join(f"{name} {ours[name]:g} for {theirs[name]:g}" for name in VARIABLES if ours[name] != theirs[name])
+
+
+def _words(score: str) -> str:
+    return score.replace("series_week", "series-week").replace("_", " ")
+
+
+def _number(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.3g}"
+
+
+def _signed(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:+.3g}"
