@@ -73,6 +73,23 @@ class History(NamedTuple):
     truth: str
     merged: str
 
+    def options(self) -> dict[str, Any]:
+        """What is passed on to whatever judges: exposure, first_seen, leave_out and silence."""
+        return {
+            "exposure": self.exposure,
+            "first_seen": self.first_seen,
+            "leave_out": self.altered,
+            "silence": self.silence,
+        }
+
+    @property
+    def left_out(self) -> int:
+        """How many groups that have counts are left out as altered after the fact."""
+        if self.altered is None:
+            return 0
+        key = ["project_id", "group_id"]
+        return self.counts.select(key).unique().join(self.altered, on=key, how="semi").height
+
     def facts(self) -> dict[str, Any]:
         """What is to be known of the data that a number rests on, for a run or another file."""
         return {

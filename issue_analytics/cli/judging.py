@@ -19,7 +19,7 @@ from issue_analytics.cli.history import (
     Truth,
     history_of,
     matching_of,
-)  # fmt: skip
+)
 from issue_analytics.cli.options import AsJson, Buckets, Merged, Thresholds, write_whole
 from issue_analytics.cli.show import fold, say, say_json, show_parity, show_replays
 from issue_analytics.cli.show_scores import show_results
@@ -86,9 +86,8 @@ def backtest(
         occurrences = data.occurrences if known else None
     results = [
         judge(
-            past.counts, past.escalations, exposure=exposure, silence=past.silence, thresholds=variables, policy=rules,
-            buckets=buckets, matching=matching, first_seen=past.first_seen, leave_out=past.altered,
-            status_changes=changes, occurrences=occurrences,
+            past.counts, past.escalations, thresholds=variables, policy=rules, buckets=buckets, matching=matching,
+            status_changes=changes, occurrences=occurrences, **past.options() | {"exposure": exposure},
         )
         for variables in tqdm(settings, desc="backtest", unit="setting", delay=2, leave=False, disable=as_json)
     ]  # fmt: skip

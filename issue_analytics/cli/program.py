@@ -10,7 +10,7 @@ from typing import Annotated, Final
 
 import typer
 
-from issue_analytics.cli import comparing, data, explaining, issues, judging, thresholds
+from issue_analytics.cli import comparing, data, explaining, issues, judging, thresholds, tuning
 from issue_analytics.cli.show import plain, say
 from issue_analytics.errors import IssueAnalyticsError, SettingsError
 
@@ -101,6 +101,7 @@ COMMANDS: Final[tuple[Callable[..., None], ...]] = (
     judging.replay,
     judging.parity,
     comparing.compare,
+    tuning.sweep,
     judging.report,
 )
 for command in COMMANDS:

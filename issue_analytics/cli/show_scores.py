@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from issue_analytics.backtest import BacktestResult
     from issue_analytics.backtest.comparison import Comparison
 
-__all__ = ["show_comparison", "show_results"]
+__all__ = ["hours", "percent", "points", "rate", "show_comparison", "show_results", "warn_circular", "warn_unjudged"]
 
 _SIDE_BY_SIDE: Final = 4
 """Settings that fit 80 columns beside each other."""
@@ -54,13 +54,12 @@ def show_results(results: "Sequence[BacktestResult]", truth: str) -> None:
                 fold(f"note, {name}: {score['note']}")
     else:
         say("whether alerts are right cannot be told without a truth")
-    _warn_unjudged(first)
+    warn_unjudged(first.counts, first.escalations, first.matches.height)
     _warn_same(results, names)
     start, end = span(first.counts) or (None, None)
     if start and end and first.counts["hour"].dt.date().n_unique() < 0.1 * ((end - start).days + 1):
         fold(f"warning: most days from {start:%Y-%m-%d} to {end:%Y-%m-%d} have no counts; is a clock wrong?")
-    if (first.matches["provenance"] == "algorithm").any():
-        say("warning: the truth is the algorithm's own flag; recall of the setting that ran is circular")
+    warn_circular(first.matches)
     if first.labelled and not first.matches.is_empty() and first.matches["provenance"].n_unique() > 1:
         kinds = first.matches["provenance"].value_counts().sort("count", descending=True)
         say("events by who labelled them: " + ", ".join(f"{number:,} {kind}" for kind, number in kinds.iter_rows()))
@@ -124,18 +123,24 @@ def _per_week(score: Row, result: "BacktestResult") -> float | None:
     return score["alerts"] / exposed if exposed else None
 
 
-def _warn_unjudged(result: "BacktestResult") -> None:
+def warn_unjudged(counts: "pl.DataFrame", escalations: "pl.DataFrame", judged: int) -> None:
     """Say how many labels judge nothing; ids that do not meet would make every alert look false."""
-    given, unjudged = result.escalations.height, result.escalations.height - result.matches.height
+    given, unjudged = escalations.height, escalations.height - judged
     if not unjudged:
         return
     key = ["project_id", "group_id"]
-    strangers = result.escalations.join(result.counts.select(key).unique(), on=key, how="anti").height
+    strangers = escalations.join(counts.select(key).unique(), on=key, how="anti").height
     fold(
         f"{'warning' if strangers else 'note'}: {unjudged:,} of {given:,} escalations are not judged: "
         f"{unjudged - strangers:,} began outside the judged hours, {strangers:,} are of issues that have no counts"
         + (" (other project or group ids?)" if strangers else "")
     )
+
+
+def warn_circular(events: "pl.DataFrame") -> None:
+    """Say that a recall judged by the algorithm's own flags is no recall."""
+    if (events["provenance"] == "algorithm").any():
+        say("warning: the truth is the algorithm's own flag; recall of the setting that ran is circular")
 
 
 def _warn_same(results: "Sequence[BacktestResult]", names: Sequence[str]) -> None:
