@@ -163,7 +163,8 @@ class ThresholdVariables:
             some = [given] if isinstance(given, int | float) else list(given)
             if not some:
                 raise SettingsError(f"{name}: no value given.")
-            columns.append([float(_number(name, value)) for value in np.array(some, dtype=object).tolist()])
+            plain = [value.item() if isinstance(value, np.generic) else value for value in some]
+            columns.append([float(_number(name, value)) for value in plain])
         mesh = np.meshgrid(*columns, indexing="ij")
         frame = _ordered(dict(zip(asdict(cls()), (axis.ravel() for axis in mesh), strict=True)))
         if frame.is_empty():
