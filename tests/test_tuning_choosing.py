@@ -72,7 +72,7 @@ def test_a_cost_curve_knows_the_cheapest_setting_at_every_price(seed):
     assert (curve["cost_ratio_from"] < curve["cost_ratio_to"]).all()
     ends = curve["cost_ratio_from"].to_list()[1:]
     for price in [1e-9, *np.random.default_rng(seed).gamma(0.5, 4, 50), *ends, 1e9]:
-        row = curve.filter(pl.col("cost_ratio_from") <= price, price < pl.col("cost_ratio_to"))
+        row = curve.filter(pl.col("cost_ratio_from") <= float(price), pl.col("cost_ratio_to") > float(price))
         assert row.height == 1
         cost = row["false_alarms"].item() - price * row["events_caught"].item()
         assert cost == pytest.approx((false - price * caught).min(), rel=1e-9, abs=1e-9)
