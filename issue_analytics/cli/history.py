@@ -1,5 +1,6 @@
 """The past that settings are judged on, as the command line takes it: its options, and reading it from a dataset."""
 
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
@@ -89,6 +90,12 @@ class History(NamedTuple):
             return 0
         key = ["project_id", "group_id"]
         return self.counts.select(key).unique().join(self.altered, on=key, how="semi").height
+
+    @property
+    def digest(self) -> str:
+        """What stands for the imported files: the same for the same files, whatever their names and order."""
+        hashes = sorted(str(source["hash"]) for source in self.data.manifest["sources"])
+        return hashlib.sha256("\n".join(hashes).encode()).hexdigest()[:16]
 
     def facts(self) -> dict[str, Any]:
         """What is to be known of the data that a number rests on, for a run or another file."""

@@ -102,6 +102,7 @@ COMMANDS: Final[tuple[Callable[..., None], ...]] = (
     judging.parity,
     comparing.compare,
     tuning.sweep,
+    tuning.recommend,
     judging.report,
 )
 for command in COMMANDS:

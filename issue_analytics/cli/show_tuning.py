@@ -1,6 +1,6 @@
 """What the command line prints of searches: settings side by side, which variables matter, what is left of a winner."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from issue_analytics.cli.show import fold, say, table
@@ -12,13 +12,27 @@ if TYPE_CHECKING:
     from issue_analytics.cli.history import History
     from issue_analytics.thresholds import ThresholdVariables
     from issue_analytics.tuning import Prepared
+    from issue_analytics.tuning.recommending import Recommendation
+    from issue_analytics.tuning.segments import SegmentThresholds
 
-__all__ = ["show_sweep"]
+__all__ = ["show_recommendation", "show_sweep"]
 
 Row = Mapping[str, Any]
 
 _LISTED: Final = 16
 """Settings told one by one; where there are more, they are spread evenly."""
+
+_ALTERNATIVES: Final = 8
+"""Other settings that are told."""
+
+_SCORES: Final = {
+    "recall": "recall",
+    "precision": "precision",
+    "false_alarms_per_series_week": "false/week",
+    "cost_per_series_week": "cost/week",
+    "alerts_per_series_week": "alerts/week",
+    "alerts_per_project_day": "alerts/project-day",
+}
 
 _TERMS: Final = {
     "decay": "the decay between the bursty bounds",
@@ -65,6 +79,100 @@ def show_sweep(
     say()
     _say_binding(terms)
     _say_flat(flat)
+
+
+def show_recommendation(
+    past: "History", prepared: "Prepared", found: "Recommendation", split: "SegmentThresholds | None"
+) -> None:
+    """Print the recommended setting, its scores beside the default's, why, and what else one might take."""
+    show_past(past, prepared)
+    objective = found.objective
+    fold(f"asked: {objective}")
+    say()
+    sets = {"default": found.default, "best": found.best, "recommended": found.thresholds}
+    table(
+        [{"": name, **values_of(one.to_dict()), "digest": one.digest} for name, one in sets.items()], left=("digest",)
+    )
+    say()
+    _say_scores(found)
+    say()
+    for sentence in found.why[1:]:
+        fold(f"- {sentence}")
+    if not found.alternatives.is_empty():
+        say("\nwhat else one might take, on the data that chose:")
+        rows = found.alternatives.head(_ALTERNATIVES).iter_rows(named=True)
+        table([{"setting": row["digest"], **_alternative(row)} for row in rows], left=("why",))
+        if (more := found.alternatives.height - _ALTERNATIVES) > 0:
+            say(f"and {more} more; --json has them all")
+    if split is not None:
+        _say_segments(split)
+    say(f"\nrecommended: {found.thresholds}, digest {found.thresholds.digest}")
+
+
+def _say_scores(found: "Recommendation") -> None:
+    """Print each score as it looks, corrected and held out, of the default and of what was found."""
+    objective = found.objective
+    told = dict.fromkeys(("recall", "precision", "false_alarms_per_series_week", objective.score_name))
+    if objective.name in _SCORES:
+        told[objective.name] = None
+    rows = []
+    for score in told:
+        form = percent if score in ("recall", "precision") else rate
+        for row in found.table.filter(score=score).iter_rows(named=True):
+            cells = {
+                name: "" if kind == "held_out" and found.cut is None else _with_interval(row, kind, form)
+                for name, kind in (("as it looks", "apparent"), ("corrected", "corrected"), ("held out", "held_out"))
+            }
+            rows.append(
+                {"": _SCORES.get(score, score) if row["setting"] == "default" else "", "of": row["setting"], **cells}
+            )
+    table(rows, left=("of",))
+    held = (
+        f"judged later, by {found.held_out_events:,} escalations" if found.cut is not None else "nothing was held out"
+    )
+    fold(
+        f"as it looks: on the {found.corrected.events:,} escalations that chose; corrected: on issues that had no part "
+        f"in choosing; held out: {held}; below each its {100 * found.corrected.confidence:g} % interval"
+    )
+
+
+def _with_interval(row: Row, kind: str, form: Callable[[float | None], str]) -> str:
+    value, low, high = row[kind], row[f"{kind}_low"], row[f"{kind}_high"]
+    return f"{form(value)}\n{form(low).removesuffix('%')}-{form(high)}"
+
+
+def _alternative(row: Row) -> dict[str, str]:
+    return {
+        **values_of(row),
+        "caught": f"{row['events_caught']:,}",
+        "false": f"{row['false_alarms']:,}",
+        "why": row["why"],
+    }
+
+
+def _say_segments(split: "SegmentThresholds") -> None:
+    say(f"\nby {split.by}: {'it pays' if split.pays else 'it does not pay'}")
+    fold(split.why)
+    rows = [
+        {
+            split.by: "not known" if row[split.by] is None else str(row[split.by]),
+            "issues": f"{row['clusters']:,}",
+            "events": f"{row['events']:,}",
+            **values_of(row),
+            "caught": f"{row['events_caught']:,} ({row['events_caught_common']:,})",
+            "false": f"{row['false_alarms']:,} ({row['false_alarms_common']:,})",
+            "left": "too few" if row["left"] is None else f"{row['left']:.0%}",
+        }
+        for row in split.segments.head(_LISTED).iter_rows(named=True)
+    ]
+    table(rows)
+    fold(
+        "in brackets: under the one setting for all; left: share of resamples in which a segment left it; too few: "
+        "escalations, so that it takes the common one. Told by the data that chose; the later ones judge only the "
+        "setting for all"
+    )
+    if (more := split.segments.height - _LISTED) > 0:
+        say(f"and {more} more; --json has them all")
 
 
 def show_past(past: "History", prepared: "Prepared") -> None:

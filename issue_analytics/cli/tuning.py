@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -24,7 +25,7 @@ from issue_analytics.cli.history import (
 )
 from issue_analytics.cli.options import AsJson, Buckets, Merged, write_whole
 from issue_analytics.cli.show import say, say_json
-from issue_analytics.cli.show_tuning import show_sweep
+from issue_analytics.cli.show_tuning import show_recommendation, show_sweep
 from issue_analytics.errors import DatasetError, SettingsError
 
 if TYPE_CHECKING:
@@ -33,8 +34,11 @@ if TYPE_CHECKING:
     from issue_analytics.backtest import Matching, Policy
     from issue_analytics.thresholds import ThresholdVariables
     from issue_analytics.tuning import Prepared
+    from issue_analytics.tuning.objective import Objective
+    from issue_analytics.tuning.recommending import Recommendation
+    from issue_analytics.tuning.segments import SegmentThresholds
 
-__all__ = ["sweep"]
+__all__ = ["recommend", "sweep"]
 
 _GRID: Final[dict[str, tuple[float, ...]]] = {
     "std_multiplier": (3, 5, 8),
@@ -44,6 +48,9 @@ _GRID: Final[dict[str, tuple[float, ...]]] = {
     "max_bursty_multiplier": (2, 3, 5),
 }
 """What is tried if nothing is said: around the standard set, from half to about twice of what matters most."""
+
+_CELLS: Final = 200_000_000
+"""Settings times issues tallied at once: three tables of 800 MB."""
 
 _MOST: Final = 2_000_000
 """Settings in one sweep: some 2 GB, and half a minute."""
@@ -150,6 +157,251 @@ def sweep(
         say(f"\n{table.height:,} rows in {out}")
 
 
+def recommend(
+    dataset: DatasetArgument,
+    budget: Annotated[
+        float | None, typer.Option(help="At most so many alerts, right or wrong; within that the most caught.")
+    ] = None,
+    per: Annotated[
+        Literal["series-week", "project-day"],
+        typer.Option(help="What the budget is per: a week that one issue is watched, or a day and project."),
+    ] = "series-week",
+    min_recall: Annotated[
+        float | None, typer.Option(help="Catch at least this share of escalations, at the fewest false alarms.")
+    ] = None,
+    cost_ratio: Annotated[
+        float | None, typer.Option(help="A missed escalation costs so many false alarms; the lowest cost.")
+    ] = None,
+    vary: Vary = None,
+    sample: Sample = None,
+    range_: Range = None,
+    method: Method = "sobol",
+    seed: Seed = 0,
+    default: Default = "standard",
+    by: Annotated[
+        Literal["volume", "project_id", "type"] | None,
+        typer.Option(help="Also thresholds of their own by this, and whether that pays."),
+    ] = None,
+    held_out: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=0.9,
+            show_default="a third",
+            help="Share of the time, the latest, that judges and does not choose; 0: none, all of it chooses.",
+        ),  # fmt: skip
+    ] = 1 / 3,
+    cluster: Annotated[
+        Literal["group", "project"],
+        typer.Option(help="What falls together: the alerts of an issue, or of all issues of a project."),
+    ] = "group",
+    resamples: Annotated[int, typer.Option(min=100, help="Draws behind corrections and intervals.")] = 1000,
+    min_events: Annotated[int, typer.Option(min=1, help="Refuse to choose by fewer escalations.")] = 20,
+    buckets: Dense = "sparse",
+    every: Every = "1d",
+    offset: Offset = "0h",
+    truth: Truth = "auto",
+    store: Store = None,
+    silence: Silence = "auto",
+    lead: Lead = 1,
+    grace: Grace = 1,
+    open_: Open = 24,
+    merge: Merge = 12,
+    pairing: Pairing = "one-to-one",
+    merged: Merged = "leave-out",
+    out: Annotated[
+        Path | None, typer.Option(help="Write the thresholds as a .toml file, with where they came from.")
+    ] = None,
+    date: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="For the file: the day to write into it; no clock is asked."),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace other thresholds that are there.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Recommend a setting, and say what is left of it.
+
+    Give one of --budget, --min-recall and --cost-ratio. The earlier part of time chooses: the simplest setting that is
+    as good as the best but for chance. Its scores as it looks, corrected for the search, and on the later part stand
+    beside those of what one has now. With too few escalations to choose by it refuses (exit code 2).
+    """
+    from issue_analytics.backtest import Policy
+    from issue_analytics.threshold_files import load_thresholds, write_thresholds
+    from issue_analytics.thresholds import ThresholdVariables
+    from issue_analytics.tuning.recommending import recommend as choose
+
+    if out is not None and out.suffix != ".toml":
+        raise SettingsError(f"--out {out}: thresholds are written as TOML; let the name end in .toml.")
+    objective = _objective(budget, per, min_recall, cost_ratio)
+    settings = _settings(vary, sample, range_, method, seed)
+    current = load_thresholds(default)
+    matching = matching_of(lead=lead, grace=grace, open_=open_, merge=merge, pairing=pairing)
+    policy = Policy(every=every, offset=offset)
+    past = history_of(dataset, truth=truth, store=store, silence=silence, merged=merged)
+    if past.escalations is None:
+        raise (SettingsError if truth == "none" else DatasetError)(
+            f"{dataset}: nothing is known of what escalated, so nothing can be recommended; import a label table or "
+            "activities. sweep shows the burden of alerts."
+        )
+    prepared = _prepared(past, policy, buckets, matching)
+    try:
+        found = choose(
+            past.counts, past.escalations, settings, objective=objective, default=current,
+            held_out=held_out or None, cluster=cluster, resamples=resamples, seed=seed, min_events=min_events,
+            policy=policy, buckets=buckets, matching=matching, **past.options(),
+        )  # fmt: skip
+    except SettingsError as error:
+        raise SettingsError(_by_option(str(error))) from None
+    split = None
+    if by is not None:
+        split = _segments(past, prepared, found, settings, by, cluster, resamples, seed, min_events)
+    provenance = _provenance(past, prepared, found, split, cluster, seed, date)
+    own: dict[str | int | None, ThresholdVariables] = {}
+    if split is not None and split.pays:
+        own |= {value: one for value, one in split.thresholds().items() if one != found.thresholds}
+    if out is not None:
+        write_thresholds(
+            out, found.thresholds, provenance=provenance, by=by if own else None, segments=own, overwrite=overwrite
+        )
+    if as_json:
+        say_json(_recommended(past, prepared, found, split, provenance, out))
+        return
+    show_recommendation(past, prepared, found, split)
+    if out is not None:
+        say(f"\nthresholds: {out}")
+
+
+def _by_option(message: str) -> str:
+    """What a refusal says to do, in options instead of arguments."""
+    for argument, option in (
+        ("(min_events)", "(--min-events)"),
+        ("half of min_events", "half of --min-events"),
+        ("held_out= moves the cut; None chooses", "--held-out moves the cut; 0 chooses"),
+        ('cluster="group"', "--cluster group"),
+    ):
+        message = message.replace(argument, option)
+    return message
+
+
+def _objective(budget: float | None, per: str, min_recall: float | None, cost_ratio: float | None) -> "Objective":
+    """What is asked, of exactly one of three options."""
+    from issue_analytics.tuning.objective import Objective
+
+    given = {"--budget": budget, "--min-recall": min_recall, "--cost-ratio": cost_ratio}
+    asked = [name for name, value in given.items() if value is not None]
+    if len(asked) != 1:
+        got = " and ".join(asked) or "none"
+        raise SettingsError(f"give one of --budget 0.1, --min-recall 0.8 and --cost-ratio 10; got {got}.")
+    weekly = budget if per == "series-week" else None
+    daily = budget if per == "project-day" else None
+    try:
+        return Objective(
+            alerts_per_series_week=weekly, alerts_per_project_day=daily, min_recall=min_recall, cost_ratio=cost_ratio
+        )
+    except SettingsError as error:
+        raise SettingsError(f"{asked[0]}: {str(error).partition(': ')[2]}") from None
+
+
+def _segments(
+    past: History,
+    prepared: "Prepared",
+    found: "Recommendation",
+    settings: "pl.DataFrame",
+    by: str,
+    cluster: Literal["group", "project"],
+    resamples: int,
+    seed: int,
+    min_events: int,
+) -> "SegmentThresholds":
+    """Thresholds by segment, chosen on the same part of time as the recommended ones."""
+    import polars as pl
+
+    from issue_analytics.scores import time_split
+    from issue_analytics.tuning import prepare
+    from issue_analytics.tuning.segments import segment_thresholds
+    from issue_analytics.tuning.settings import VARIABLES
+
+    known = past.data.manifest["totals"].get("occurrences", {}).get("accepted")
+    types = (
+        past.data.occurrences.select("project_id", "group_id", "type").filter(pl.col("type").is_not_null()).unique()
+        if by == "type" and known
+        else None
+    )
+    counts, escalations, exposure = prepared.counts, prepared.escalations, prepared.exposure
+    matching = prepared.matching
+    if found.cut is not None:
+        part = time_split(
+            counts, escalations, exposure, at=found.cut, lead_hours=matching.lead_hours,
+            grace_hours=matching.grace_hours, open_hours=matching.open_hours,
+        ).train  # fmt: skip
+        counts, escalations, exposure = part.counts, part.escalations, part.exposure
+    early = prepare(
+        counts, escalations, exposure=exposure, policy=prepared.policy, buckets=prepared.buckets, matching=matching,
+        first_seen=past.first_seen, types=types,
+    )  # fmt: skip
+    current = pl.DataFrame([found.default.to_dict()], schema=dict.fromkeys(VARIABLES, pl.Float64))
+    tried = pl.concat([current, settings.select(VARIABLES)]).unique(maintain_order=True)
+    if (cells := tried.height * early.groups.height) > _CELLS:
+        raise SettingsError(
+            f"--by {by}: {tried.height:,} settings of {early.groups.height:,} issues are {cells:,} numbers; at most "
+            f"{_CELLS:,}. Take fewer values."
+        )
+    return segment_thresholds(
+        early.tallies(tried, cluster=cluster), tried, found.objective, early.groups, by, default=found.default,
+        resamples=resamples, seed=seed, min_events=min_events,
+    )  # fmt: skip
+
+
+def _provenance(
+    past: History,
+    prepared: "Prepared",
+    found: "Recommendation",
+    split: "SegmentThresholds | None",
+    cluster: str,
+    seed: int,
+    date: datetime | None,
+) -> dict[str, Any]:
+    """Where the numbers came from: enough to do it again, and to see what they were worth."""
+    from importlib.metadata import version
+
+    span, corrected = past.data.manifest["span"], found.corrected
+    told: dict[str, Any] = {
+        "data": str(past.data.path).encode(errors="backslashreplace").decode(),  # names of files need be no text
+        "data_digest": past.digest,
+        "first_hour": span["first_hour"],
+        "last_hour": span["last_hour"],
+        "truth": past.truth,
+        "silence": past.silence,
+        "merged": past.merged,
+        "limits": prepared.policy.schedule,
+        "buckets": prepared.buckets,
+        "matching": str(prepared.matching),
+        "objective": str(found.objective),
+        "default": found.default.digest,
+        "settings_tried": corrected.choice.tried,
+        "chosen_before": found.cut,
+        "events": corrected.events,
+        "held_out_events": found.held_out_events,
+        "better_than_default": found.better,
+        "p": found.p,
+        "cluster": cluster,
+        "resamples": corrected.resamples,
+        "seed": seed,
+    }
+    for row in found.table.filter(setting="recommended").iter_rows(named=True):
+        if row["score"] in ("recall", "false_alarms_per_series_week", found.objective.score_name):
+            told |= {f"{row['score']}_{kind}": row[kind] for kind in ("apparent", "corrected", "held_out")}
+    if split is not None:
+        told |= {"segments_by": split.by, "segments_pay": split.pays}
+    told |= {"issue_analytics": version("issue-analytics"), "date": None if date is None else date.date()}
+    # four digits are more than any of these is sure of
+    return {
+        name: float(f"{value:.4g}") if isinstance(value, float) else value
+        for name, value in told.items()
+        if value is not None
+    }
+
+
 def _prepared(past: History, policy: "Policy", buckets: Buckets, matching: "Matching") -> "Prepared":
     """The history, reduced to what thresholds act on."""
     from issue_analytics.tuning import prepare
@@ -163,6 +415,41 @@ def _prepared(past: History, policy: "Policy", buckets: Buckets, matching: "Matc
             "--truth none shows the burden of alerts on all issues."
         )
     return prepared
+
+
+def _recommended(
+    past: History,
+    prepared: "Prepared",
+    found: "Recommendation",
+    split: "SegmentThresholds | None",
+    provenance: dict[str, Any],
+    out: Path | None,
+) -> dict[str, Any]:
+    """A recommendation for JSON."""
+    told = {
+        "dataset": str(past.data.path),
+        "left_out": past.left_out,
+        "exposed_series_weeks": prepared.groups["exposed_hours"].sum() / 168,
+        **{name: getattr(found, name).to_dict() for name in ("thresholds", "default", "best", "on_all_data")},
+        "digest": found.thresholds.digest,
+        "objective": str(found.objective),
+        "kept": found.corrected.choice.kept,
+        "better": found.better,
+        "p": found.p,
+        "cut": found.cut,
+        "events": found.corrected.events,
+        "held_out_events": found.held_out_events,
+        "why": found.why,
+    }
+    for name in ("table", "differences", "alternatives", "stability", "variables"):
+        told[name] = getattr(found, name).to_dicts()
+    told["segments"] = None if split is None else {
+        "by": split.by,
+        "pays": split.pays,
+        "why": split.why,
+        **{name: getattr(split, name).to_dicts() for name in ("segments", "scores", "differences")},
+    }  # fmt: skip
+    return told | {"provenance": provenance, "out": None if out is None else str(out)}
 
 
 def _front(table: "pl.DataFrame", current: "ThresholdVariables", labelled: bool) -> "pl.DataFrame":
