@@ -189,7 +189,7 @@ def recommend(
             max=0.9,
             show_default="a third",
             help="Share of the time, the latest, that judges and does not choose; 0: none, all of it chooses.",
-        ),  # fmt: skip
+        ),
     ] = 1 / 3,
     cluster: Annotated[
         Literal["group", "project"],
