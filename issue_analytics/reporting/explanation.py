@@ -82,7 +82,7 @@ def _draw_counts(ax: "Axes", found: Explanation) -> None:
     )  # fmt: skip
     ax.plot(
         [(edges[at] + edges[at + 1]) / 2], [found.count], ls="", marker="v", ms=7, mfc=ORANGE, mec="black", mew=0.7,
-        zorder=6,
+        zorder=6, clip_on=False,
     )  # fmt: skip
 
 
@@ -142,7 +142,7 @@ def _draw_week(ax: "Axes", found: Explanation) -> None:
         )  # fmt: skip
     ax.plot(
         [days_of(week.busiest_at + HOUR / 2)], [week.busiest], ls="", marker="D", ms=6, mfc="white", mec="black",
-        zorder=6, label=f"busiest hour {number(week.busiest)}",
+        zorder=6, clip_on=False, label=f"busiest hour {number(week.busiest)}",
     )  # fmt: skip
 
 
