@@ -45,6 +45,7 @@ from issue_analytics.reporting import (
     plot_coverage,
     plot_delay,
     plot_differences,
+    plot_explanation,
     plot_intervals,
     plot_life,
     plot_limits,
@@ -130,6 +131,7 @@ __all__ = [  # noqa: RUF022 - in the order of the data's path
     # pictures and reports
     "plot_coverage",
     "plot_limits",
+    "plot_explanation",
     "plot_life",
     "plot_summary",
     "plot_delay",
