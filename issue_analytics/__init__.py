@@ -66,6 +66,18 @@ from issue_analytics.thresholds import (
     FormulaConstants,
     ThresholdVariables,
 )
+from issue_analytics.tuning import (
+    Objective,
+    Prepared,
+    Recommendation,
+    Search,
+    SegmentThresholds,
+    prepare,
+    recommend,
+    search,
+    segment_thresholds,
+    sweep,
+)
 
 __all__ = [  # noqa: RUF022 - in the order of the data's path
     # records
@@ -128,6 +140,17 @@ __all__ = [  # noqa: RUF022 - in the order of the data's path
     "write_run",
     "open_run",
     "Run",
+    # tuning
+    "prepare",
+    "Prepared",
+    "sweep",
+    "Objective",
+    "recommend",
+    "Recommendation",
+    "segment_thresholds",
+    "SegmentThresholds",
+    "search",
+    "Search",
     # pictures and reports
     "plot_coverage",
     "plot_limits",
