@@ -15,16 +15,18 @@ if TYPE_CHECKING:
 
     from issue_analytics.backtest.comparison import Comparison
 
-__all__ = ["plot_differences", "plot_intervals"]
+__all__ = ["UNITS", "plot_differences", "plot_intervals"]
 
 _FAR: Final = 2.5
 """An axis ends at so many times what estimates and the median interval reach: an endless one would hide all others."""
 
-_UNITS: Final = {
+UNITS: Final = {
     "precision": ("precision of alerts", "%", 100),
     "recall": ("recall of events", "%", 100),
     "false_alarms_per_series_week": ("false alarms per quiet series-week", "", 1),
     "alerts_per_series_week": ("alerts per exposed series-week", "", 1),
+    "alerts_per_project_day": ("alerts per project and day", "", 1),
+    "cost_per_series_week": ("cost per exposed series-week", "false alarms", 1),
     "median_delay_hours": ("median delay", "hours", 1),
     "mean_delay_hours": ("mean delay, at most 24 h", "hours", 1),
     "exceedance": ("hours over the limit", "%", 100),
@@ -71,7 +73,7 @@ def plot_intervals(
     needed = [by, *(f"{score}{end}" for end in ("", "_low", "_high")), *([] if n is None else [n])]
     if missing := [name for name in needed if name not in table.columns]:
         raise FrameError(f"no column {', '.join(missing)}. Found: {', '.join(table.columns) or 'no column at all'}.")
-    called, unit, scale = _UNITS.get(score, (score.replace("_", " "), "", 1))
+    called, unit, scale = UNITS.get(score, (score.replace("_", " "), "", 1))
     few = table["too_few"] if "too_few" in table.columns else pl.repeat(False, table.height, eager=True)
     names = [
         ("not known" if name is None else clean(name, length=40)) + ("*" if small else "") for name, small in
@@ -122,7 +124,7 @@ def plot_differences(
     else:
         several = comparisons if isinstance(comparisons, Sequence) else [comparisons]
         named = [(found.second, found) for found in several]
-    called, unit, scale = _UNITS.get(score, (score.replace("_", " "), "", 1))
+    called, unit, scale = UNITS.get(score, (score.replace("_", " "), "", 1))
     names, micro, macro = [], [], []
     for name, found in named:
         rows = {row["score"]: row for row in found.scores.iter_rows(named=True)}
