@@ -42,7 +42,9 @@ from issue_analytics.forecast_records import ForecastRecord, is_escalating
 from issue_analytics.formula import generate_issue_forecast
 from issue_analytics.issues import IssueEvidence, IssueOccurrence, IssueService, Store, issue_service, open_store
 from issue_analytics.reporting import (
+    plot_binding,
     plot_coverage,
+    plot_curve,
     plot_delay,
     plot_differences,
     plot_explanation,
@@ -51,9 +53,12 @@ from issue_analytics.reporting import (
     plot_limits,
     plot_murphy,
     plot_pit,
+    plot_recommendation,
     plot_reliability,
     plot_scales,
+    plot_stability,
     plot_summary,
+    plot_sweep,
     write_report,
 )
 from issue_analytics.simulate import Simulation, simulate
@@ -164,6 +169,11 @@ __all__ = [  # noqa: RUF022 - in the order of the data's path
     "plot_reliability",
     "plot_pit",
     "plot_murphy",
+    "plot_sweep",
+    "plot_binding",
+    "plot_curve",
+    "plot_recommendation",
+    "plot_stability",
     "write_report",
     # planted truth
     "simulate",

@@ -83,7 +83,7 @@ def plot_sweep(
     # of a million settings few differ in what they do
     points = known.unique(_OUTCOME, keep="first", maintain_order=True)
     front = pareto_front(known) if known.height else known
-    marked = [("now", default, "s", VERMILLION), ("recommended", recommended, "*", ORANGE)]
+    marked = [("default", default, "s", VERMILLION), ("recommended", recommended, "*", ORANGE)]
     found = [
         (name, setting, known.filter(digest=setting.digest).head(1), mark, colour)
         for name, setting, mark, colour in marked
@@ -238,7 +238,7 @@ def plot_curve(curve: pl.DataFrame, *, default: ThresholdVariables = STANDARD, a
         axes.plot(x, y, zorder=3, **style)
         axes.set_ylim(0, 100 if axes is ax else 1.12 * max(y, default=0.0) or 1.0)
     ax.plot([], [], **curves[1][3])  # one legend for both
-    ax.axvline(here, color="black", lw=1, ls=(0, (1, 2)), label=f"now: {here:g}", zorder=4)
+    ax.axvline(here, color="black", lw=1, ls=(0, (1, 2)), label=f"default: {here:g}", zorder=4)
     for nth, step in enumerate(steps):
         low, high = step["low"], step["high"]
         if low < here <= high or (nth == 0 and low == here):
