@@ -63,15 +63,15 @@ def show_sweep(
         table([*(_scored(row, "") for row in _spread(front)), _scored(has, "default")])
         fold(
             "these no other beats: none catches more with as few false alarms; of settings that do the same, the one "
-            "nearest to the default. spike, bursty: minimum and maximum; false/week: false alarms per quiet series-week; "
-            "delay: median hours, n/a where not half were caught; best at: how many false alarms a missed escalation "
-            "must cost for the setting to be the best"
+            "nearest to the default. spike, bursty: minimum and maximum; false/week: false alarms per quiet "
+            "series-week; delay: median hours, n/a where not half were caught; best at: how many false alarms a missed "
+            "escalation must cost for the setting to be the best"
         )
     else:
         table([*(_burden(row, "") for row in _spread(front)), _burden(has, "default")])
         fold(
-            "a setting for each number of alerts, the one nearest to the default. spike, bursty: minimum and maximum. Whether "
-            "alerts are right cannot be told without a truth"
+            "a setting for each number of alerts, the one nearest to the default. spike, bursty: minimum and maximum. "
+            "Whether alerts are right cannot be told without a truth"
         )
     if front.height > _LISTED:
         fold(f"{_LISTED} of {front.height:,}, evenly spread; --json has them all, and --out every setting")
@@ -245,7 +245,7 @@ def _say_binding(terms: "pl.DataFrame") -> None:
         return
     days = sum(row["limit_days"] for row in rows)
     told = "; ".join(f"{_TERMS.get(row['term'], row['term'])} {share(row['share'])}" for row in rows)
-    fold(f"what limits hang on by default, of {days:,} by issue and day: {told}")
+    fold(f"what limits hang on under the default, of {days:,} by issue and day: {told}")
     idle = [name for name in STANDARD.to_dict() if name not in {row["term"] for row in rows}]
     if idle:
         fold(f"no limit hangs on: {', '.join(idle)}")
