@@ -172,6 +172,55 @@ def test_it_agrees_with_a_replay(policy, buckets):
         check_page(found)
 
 
+def archived(at):
+    schema = {"project_id": pl.Int64, "group_id": pl.Int64, "at": pl.Datetime("us", "UTC"), "kind": pl.String,
+              "cause": pl.String, "forecast": pl.Int64, "source": pl.String}  # fmt: skip
+    return pl.DataFrame([(1, 7, at, "archived_until_escalating", None, None, "activity")], schema=schema, orient="row")
+
+
+def occurred(*spans):
+    moments = [at for at, number in spans for _ in range(number)]
+    schema = {"project_id": pl.Int64, "group_id": pl.Int64, "detected_at": pl.Datetime("us", "UTC"), "type": pl.Int64}
+    return pl.DataFrame([(1, 7, at, 1) for at in moments], schema=schema, orient="row")
+
+
+def test_a_limit_made_within_the_hour_it_fired_in():
+    counts = history([3] * 168, hour=268, count=100, also=[(place, 3) for place in range(168, 268)])
+    middle = MONDAY + 268 * HOUR + timedelta(minutes=30)
+    result = ia.backtest(
+        counts, policy=ia.PRODUCTION, status_changes=archived(middle), buckets="dense",
+        occurrences=occurred((middle + timedelta(minutes=9), 100)),
+    )  # fmt: skip
+    assert result.crossings.select("hour", "limit").rows() == [(MONDAY + 268 * HOUR, 18)]
+    found = result.explain(7, MONDAY + 268 * HOUR)
+    assert (found.fires, found.limit, found.as_of) == (True, 18, middle)
+    assert found.week.end == MONDAY + 268 * HOUR
+    assert "(within the hour)" in check_page(found)
+    assert ia.explain(counts, 7, middle - timedelta(minutes=1), limits=result.limits, buckets="dense").limit is None
+
+
+def test_the_last_limit_of_a_stored_forecast_serves_the_day_after():
+    """It weighs the weekday of its own day, not that of the hour."""
+    week = [40 + 6 * (place // 24) for place in range(168)]
+    at = MONDAY + 21 * DAY
+    result = ia.backtest(
+        history(week, hour=504, count=900), policy=replace(ia.PRODUCTION, seen_days=1, fallback=None), buckets="dense",
+        status_changes=archived(AS_OF + timedelta(minutes=10)), occurrences=occurred((at + timedelta(minutes=5), 900)),
+    )  # fmt: skip
+    [limit] = result.crossings.filter(hour=at)["limit"]
+    own = ia.forecast(history(week), AS_OF, days=15, buckets="dense")["limit"]
+    assert limit == own[13] != own[14]
+    assert result.explain(7, at).limit == limit
+
+
+def test_a_group_is_young_for_168_hours_to_the_hour():
+    counts = history([3] * 400, hour=410, count=9)
+    at = MONDAY + 340 * HOUR
+    for late, rule in ((0, "spike"), (1, "new")):
+        seen = pl.DataFrame({"group_id": [7], "first_seen": [AS_OF + late * timedelta(microseconds=1)]})
+        assert ia.explain(counts, 7, at, buckets="dense", first_seen=seen).rule == rule
+
+
 # ---- what each variable would have to be ---- #
 
 
@@ -260,6 +309,23 @@ def test_no_setting_that_flips_the_answer_lies_nearer(week, thresholds, seed, da
         if over(week, 0, other, count) != fires:
             assert found.nearest is not None
             assert found.distance <= distance(thresholds, other) + 1e-12
+
+
+@pytest.mark.parametrize(("week", "thresholds", "count", "moved"), [
+    # a decay of 5 that is cut to 3: the maximum alone raises it
+    ([10] * 168, (0, 0, 0, 0, 3), 35, {"max_bursty_multiplier": 3.5}),
+    # below the decay a minimum alone does nothing; above it, it is all there is
+    ([10] * 168, (0, 0, 0, 2, 9), 55, {"min_bursty_multiplier": 5.5}),
+    # two events in one hour of a week: nothing is nearer than a limit of 0, which never fires
+    ([0] * 100 + [2] + [0] * 67, (0, 0, 0, 2, 2), 900, {"min_bursty_multiplier": 0.5}),
+])  # fmt: skip
+def test_the_nearest_setting_by_hand(week, thresholds, count, moved):
+    one = ia.ThresholdVariables(*thresholds)
+    found = ia.explain(history(week, hour=180, count=count), 7, MONDAY + 180 * HOUR, thresholds=one, buckets="dense")
+    assert found.fires
+    assert found.nearest.to_dict() == pytest.approx(one.to_dict() | moved, rel=1e-12)
+    zero = "its limit is 0, which never fires" in " ".join(check_page(found).split())
+    assert zero == (count == 900)
 
 
 def test_a_worked_example():
@@ -366,6 +432,11 @@ def test_a_week_without_outstanding_hours_is_not_contaminated():
     found = ia.explain(history([3, 4, 5, 6] * 42, hour=180, count=20), 7, MONDAY + 180 * HOUR, missed=True)
     assert not found.fires
     assert "contaminated" not in kinds(found)
+    # busier than the rest, yet within the limit that the rest makes
+    week = [10] * 168
+    week[20:25] = [25] * 5
+    found = ia.explain(history(week, hour=180, count=65), 7, MONDAY + 180 * HOUR, missed=True)
+    assert kinds(found) == ["bursty"]
 
 
 def test_an_escalation_that_had_begun_before_its_limit_was_made():
