@@ -453,6 +453,20 @@ def test_an_escalation_that_had_begun_before_its_limit_was_made():
     span = pl.DataFrame([(1, 7, MONDAY + 160 * HOUR, MONDAY + 163 * HOUR)], schema=EXPOSURE, orient="row")
     found = ia.explain(counts, 7, MONDAY + 160 * HOUR, escalations=known, exposure=span)
     assert found.hour == MONDAY + 160 * HOUR  # the first of three equal ones
+    elsewhere = pl.DataFrame([(1, 7, MONDAY, MONDAY + HOUR)], schema=EXPOSURE, orient="row")
+    found = ia.explain(counts, 7, MONDAY + 160 * HOUR, escalations=known, exposure=elsewhere)
+    assert found.hour == MONDAY + 170 * HOUR
+    assert "not_judged" in kinds(found)
+
+
+def test_quiet_hours_of_a_labelled_escalation_stay_as_they_are():
+    week = [9] * 60 + [3] * 58 + [50] + [0] * 49
+    known = escalated((MONDAY + 118 * HOUR, MONDAY + 168 * HOUR))
+    counts = history(week, hour=180, count=80)
+    found = ia.explain(counts, 7, MONDAY + 180 * HOUR, escalations=known, missed=True, buckets="dense")
+    week[118] = 9  # the median of the others
+    same = ia.forecast(history(week), AS_OF, days=1, buckets="dense")["limit"].item()
+    assert of(found, "contaminated").limit == same
 
 
 def test_a_silent_week():
