@@ -47,6 +47,8 @@ def test_help_tells_every_command(tmp_path):
         "replay",
         "parity",
         "compare",
+        "sweep",
+        "recommend",
         "report",
         "thresholds",
         "issues",

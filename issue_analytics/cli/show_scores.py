@@ -140,7 +140,7 @@ def warn_unjudged(counts: "pl.DataFrame", escalations: "pl.DataFrame", judged: i
 def warn_circular(events: "pl.DataFrame") -> None:
     """Say that a recall judged by the algorithm's own flags is no recall."""
     if (events["provenance"] == "algorithm").any():
-        say("warning: the truth is the algorithm's own flag; recall of the setting that ran is circular")
+        fold("warning: the truth is the algorithm's own flag; recall of the setting that ran is circular")
 
 
 def _warn_same(results: "Sequence[BacktestResult]", names: Sequence[str]) -> None:

@@ -153,6 +153,7 @@ def _alternative(row: Row) -> dict[str, str]:
 def _say_segments(split: "SegmentThresholds") -> None:
     say(f"\nby {split.by}: {'it pays' if split.pays else 'it does not pay'}")
     fold(split.why)
+    say(f"one for all: the best of the search, {split.common}")
     rows = [
         {
             split.by: "not known" if row[split.by] is None else str(row[split.by]),
@@ -167,7 +168,7 @@ def _say_segments(split: "SegmentThresholds") -> None:
     ]
     table(rows)
     fold(
-        "in brackets: under the one setting for all; left: share of resamples in which a segment left it; too few: "
+        "in brackets: under the one for all; left: share of resamples in which a segment left it; too few: "
         "escalations, so that it takes the common one. Told by the data that chose; the later ones judge only the "
         "setting for all"
     )

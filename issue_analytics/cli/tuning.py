@@ -227,7 +227,6 @@ def recommend(
     """
     from issue_analytics.backtest import Policy
     from issue_analytics.threshold_files import load_thresholds, write_thresholds
-    from issue_analytics.thresholds import ThresholdVariables
     from issue_analytics.tuning.recommending import recommend as choose
 
     if out is not None and out.suffix != ".toml":
@@ -256,13 +255,9 @@ def recommend(
     if by is not None:
         split = _segments(past, prepared, found, settings, by, cluster, resamples, seed, min_events)
     provenance = _provenance(past, prepared, found, split, cluster, seed, date)
-    own: dict[str | int | None, ThresholdVariables] = {}
-    if split is not None and split.pays:
-        own |= {value: one for value, one in split.thresholds().items() if one != found.thresholds}
     if out is not None:
-        write_thresholds(
-            out, found.thresholds, provenance=provenance, by=by if own else None, segments=own, overwrite=overwrite
-        )
+        common, own = _to_write(found, split)
+        write_thresholds(out, common, provenance=provenance, by=by if own else None, segments=own, overwrite=overwrite)
     if as_json:
         say_json(_recommended(past, prepared, found, split, provenance, out))
         return
@@ -352,6 +347,18 @@ def _segments(
     )  # fmt: skip
 
 
+def _to_write(
+    found: "Recommendation", split: "SegmentThresholds | None"
+) -> "tuple[ThresholdVariables, dict[str | int | None, ThresholdVariables]]":
+    """The thresholds for a file: of segments if they pay, with the one setting that they were held against."""
+    if split is None or not split.pays:
+        return found.thresholds, {}
+    own: dict[str | int | None, ThresholdVariables] = {
+        value: one for value, one in split.thresholds().items() if one != split.common
+    }
+    return split.common, own
+
+
 def _provenance(
     past: History,
     prepared: "Prepared",
@@ -388,11 +395,15 @@ def _provenance(
         "resamples": corrected.resamples,
         "seed": seed,
     }
-    for row in found.table.filter(setting="recommended").iter_rows(named=True):
-        if row["score"] in ("recall", "false_alarms_per_series_week", found.objective.score_name):
-            told |= {f"{row['score']}_{kind}": row[kind] for kind in ("apparent", "corrected", "held_out")}
+    kinds = ["apparent", "corrected", "held_out"]
+    rows = found.table.filter(setting="recommended").to_dicts()
     if split is not None:
         told |= {"segments_by": split.by, "segments_pay": split.pays}
+        if split.pays:  # the scores are those of what is written
+            rows, kinds = split.scores.filter(setting="segments").to_dicts(), kinds[:2]
+    for row in rows:
+        if row["score"] in ("recall", "false_alarms_per_series_week", found.objective.score_name):
+            told |= {f"{row['score']}_{kind}": row[kind] for kind in kinds}
     told |= {"issue_analytics": version("issue-analytics"), "date": None if date is None else date.date()}
     # four digits are more than any of these is sure of
     return {
@@ -445,6 +456,7 @@ def _recommended(
         told[name] = getattr(found, name).to_dicts()
     told["segments"] = None if split is None else {
         "by": split.by,
+        "common": split.common.to_dict(),
         "pays": split.pays,
         "why": split.why,
         **{name: getattr(split, name).to_dicts() for name in ("segments", "scores", "differences")},
