@@ -40,6 +40,7 @@ bench: $(READY)  ## ratios against peers measured in the same run
 	$(BIN)/python benchmarks/jsonlines.py
 	$(BIN)/python benchmarks/replay.py
 	$(BIN)/python benchmarks/scores.py
+	$(BIN)/python benchmarks/tuning.py
 
 validate: $(READY) ## how often intervals hold the truth, by simulation: reports/validation.md; minutes
 	$(BIN)/python tools/validate.py

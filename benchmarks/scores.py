@@ -25,11 +25,11 @@ START = datetime(2026, 1, 5, tzinfo=UTC)
 RATIOS = [one for ratio in scores.HEADLINE for one in (ratio, ratio.macro())]
 
 
-def history() -> tuple[pl.DataFrame, pl.DataFrame]:
+def history(days: int = DAYS) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Hourly counts of groups of very different volume, with bursts; every ninth burst is known as an escalation."""
     rng = np.random.default_rng(5)
-    count = rng.poisson(10 ** rng.uniform(-2, 1, (GROUPS, 1)), (GROUPS, DAYS * 24))
-    group, at = np.repeat(np.arange(GROUPS), BURSTS), rng.integers(0, DAYS * 24 - HOURS, GROUPS * BURSTS)
+    count = rng.poisson(10 ** rng.uniform(-2, 1, (GROUPS, 1)), (GROUPS, days * 24))
+    group, at = np.repeat(np.arange(GROUPS), BURSTS), rng.integers(0, days * 24 - HOURS, GROUPS * BURSTS)
     size = rng.integers(1, 100, group.size)
     for hour in range(HOURS):
         np.add.at(count, (group, at + hour), size)
