@@ -142,7 +142,7 @@ def plot_binding(binding: pl.DataFrame, *, ax: "Axes | None" = None) -> "Axes":
         ax: where to draw; by default the current axes of pyplot.
 
     Returns:
-        The axes: shares of limits in force, by issue and day. What no limit hangs on has no colour in the legend.
+        The axes: shares of limits in force, by issue and day. What no limit hangs on is not in the legend.
 
     Raises:
         FrameError: a column is missing.
