@@ -458,6 +458,10 @@ def _verdict(
         f"{words} {_signed(row['corrected'])} ({found.confidence:.0%} interval {_signed(row['corrected_low'])} to "
         f"{_signed(row['corrected_high'])}) on {cluster}s that had no part in choosing"
     )
+    if objective.cost_ratio is None:
+        other = "alerts_per_series_week" if objective.min_recall is None else "recall"
+        by = differences.filter(setting="recommended", score=other)["corrected"].item()
+        told += f", with {_words(other)} {_signed(by)}"
     if better == "other bound":
         bounded = "recall" if objective.min_recall is not None else objective.name
         value = table.filter(setting="default", score=bounded)["apparent"].item()
