@@ -489,3 +489,44 @@ def test_an_hour_beside_an_empty_history_is_no_trouble():
     counts = pl.DataFrame(rows, schema=["project_id", "group_id", "hour", "count"], orient="row")
     table = sweep(counts, None, [STANDARD, ThresholdVariables(5, 5, 8, 2, 2), ThresholdVariables(5, 29, 30, 2, 5)])
     assert table["alerts"].to_list() == [1, 1, 0]
+
+
+def three_loud_hours():
+    """One group, three an hour but for three loud hours, each two hours after the other."""
+    return pl.DataFrame(
+        [(1, 7, MONDAY + hour * HOUR, 90 if hour in (250, 252, 254) else 3) for hour in range(300)],
+        schema=["project_id", "group_id", "hour", "count"],
+        orient="row",
+    )
+
+
+def test_an_alert_ends_with_its_exposed_span():
+    """Two hours over the limit in spans that do not meet are two alerts, however near."""
+    edges = [(0, 251), (252, 300)]
+    exposure = pl.DataFrame(
+        [(1, 7, MONDAY + start * HOUR, MONDAY + end * HOUR) for start, end in edges],
+        schema=["project_id", "group_id", "start", "end"],
+        orient="row",
+    )
+    counts = three_loud_hours()
+    table = sweep(counts, None, [STANDARD], buckets="dense", exposure=exposure)
+    assert table["alerts"].item() == 2 == backtest(counts, buckets="dense", exposure=exposure).alerts.height
+    assert sweep(counts, None, [STANDARD], buckets="dense")["alerts"].item() == 1
+
+
+def test_an_alert_after_an_escalation_is_not_the_one_before_it():
+    """The last hour over the limit before belongs to an escalation, the one before that does not: three alerts."""
+    began = MONDAY + 252 * HOUR
+    escalations = pl.DataFrame(
+        {
+            "project_id": [1],
+            "group_id": [7],
+            "escalated_at": [began],
+            "ended_at": [began + HOUR],
+            "provenance": ["human"],
+        }
+    )
+    counts, strict = three_loud_hours(), Matching(lead_hours=0, grace_hours=0)
+    table = sweep(counts, escalations, [STANDARD], buckets="dense", matching=strict)
+    assert_equal_to_backtest(table, one_by_one(counts, escalations, [STANDARD], buckets="dense", matching=strict))
+    assert table.select("alerts", "events_caught", "false_alarms").row(0) == (3, 1, 2)
