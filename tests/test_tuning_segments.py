@@ -65,6 +65,26 @@ def test_segments_keep_one_bound_together_and_come_near_the_best_of_all_combinat
     assert sum(behind) <= (0 if objective.cost_ratio else 0.2 * sum(gained))
 
 
+@pytest.mark.parametrize("objective", SHARED[:2], ids=lambda objective: objective.name)
+def test_segments_drawn_to_the_common_setting_still_keep_the_bound(objective):
+    """Some spend less where they stay behind, others more than was left for them."""
+    left = 0
+    for seed in range(70):
+        rng = np.random.default_rng(seed)
+        settings, tallies = random_search(rng, settings=14, clusters=45)
+        segments = rng.choice(["a", "b", "c"], 45)
+        groups = groups_of(tallies, segments)
+        found = segment_thresholds(
+            tallies, settings, objective, groups, "volume", errors=0.7, resamples=1, min_events=3
+        )
+        numbers = {name: settings.index(setting) for name, setting in found.thresholds().items()}
+        one = dict.fromkeys("abc", settings.index(found.common))
+        ours, common = (order(objective, tallies, *combined(tallies, settings, segments, c)) for c in (numbers, one))
+        assert ours[0] >= common[0]
+        left += found.thresholds() != dict.fromkeys("abc", found.common)
+    assert left > 10
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_one_budget_for_all_catches_no_less_than_the_same_for_each(seed):
     rng = np.random.default_rng(seed)
