@@ -72,8 +72,8 @@ def test_a_budget_takes_what_is_just_within_it_and_breaks_ties_by_false_alarms()
     best, kept = Objective(alerts_per_project_day=0.1).best(totals)
     assert (best, kept) == (1, True)
     assert Objective(alerts_per_series_week=0.2).best(totals)[0] == 3
-    assert 0.29 * 100 < 29
-    assert Objective(alerts_per_series_week=0.29).best(one([29], [0], [9], hours=16_800.0)) == (0, True)
+    assert 0.7 * (130 * 168) / 168 < 91
+    assert Objective(alerts_per_series_week=0.7).best(one([91], [0], [9], hours=130 * 168.0)) == (0, True)
 
 
 def test_where_nothing_keeps_the_bound_the_nearest_are_compared():
