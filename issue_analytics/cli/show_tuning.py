@@ -60,7 +60,7 @@ def show_sweep(
     if prepared.labelled:
         if not prepared.events.height:
             fold("no escalation began in a judged hour: all alerts are false, and the fewest are best")
-        table([*(_scored(row, "") for row in _spread(front)), _scored(has, "default")])
+        table([*map(_scored, _spread(front)), _scored(has) | {"best at": "default"}])
         fold(
             "these no other beats: none catches more with as few false alarms; of settings that do the same, the one "
             "nearest to the default. spike, bursty: minimum and maximum; false/week: false alarms per quiet "
@@ -68,7 +68,7 @@ def show_sweep(
             "escalation must cost for the setting to be the best"
         )
     else:
-        table([*(_burden(row, "") for row in _spread(front)), _burden(has, "default")])
+        table([*map(_burden, _spread(front)), _burden(has) | {"": "default"}])
         fold(
             "a setting for each number of alerts, the one nearest to the default. spike, bursty: minimum and maximum. "
             "Whether alerts are right cannot be told without a truth"
@@ -194,15 +194,14 @@ def show_past(past: "History", prepared: "Prepared") -> None:
 
 def values_of(row: Row) -> dict[str, str]:
     """The five variables of a row in three cells, minimum and maximum as a range: scores need the room."""
-    cells = {"std": f"{row['std_multiplier']:.4g}"}
+    cells = {"std": f"{row['std_multiplier']:.3g}"}
     for kind in ("spike", "bursty"):
-        cells[kind] = f"{row[f'min_{kind}_multiplier']:.4g}-{row[f'max_{kind}_multiplier']:.4g}"
+        cells[kind] = f"{row[f'min_{kind}_multiplier']:.3g}-{row[f'max_{kind}_multiplier']:.3g}"
     return cells
 
 
-def _scored(row: Row, label: str) -> dict[str, str]:
+def _scored(row: Row) -> dict[str, str]:
     return {
-        "": label,
         **values_of(row),
         "caught": f"{row['events_caught']:,}",
         "recall": percent(row["recall"]),
@@ -213,13 +212,13 @@ def _scored(row: Row, label: str) -> dict[str, str]:
     }
 
 
-def _burden(row: Row, label: str) -> dict[str, str]:
+def _burden(row: Row) -> dict[str, str]:
     return {
-        "": label,
         **values_of(row),
         "alerts": f"{row['alerts']:,}",
         "alerts/series-week": rate(row["alerts_per_series_week"]),
         "alerts/project-day": rate(row["alerts_per_project_day"]),
+        "": "",
     }
 
 
