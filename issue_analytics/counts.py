@@ -16,7 +16,7 @@ from polars.io.plugins import register_io_source
 from issue_analytics.errors import SettingsError
 from issue_analytics.frames import KEY, FrameT, require
 
-__all__ = ["HOUR", "Panel", "hourly_counts", "panels", "span", "whole_hour"]
+__all__ = ["HOUR", "Panel", "hourly_counts", "hours_in", "panels", "span", "whole_hour"]
 
 HOUR = timedelta(hours=1)
 
@@ -218,6 +218,19 @@ def whole_hour(name: str, at: datetime) -> datetime:
             f"{name}: {at.isoformat()} lies inside an hour; hourly counts can only be cut on the hour (UTC)."
         )
     return at
+
+
+def hours_in(length: pl.Expr) -> pl.Expr:
+    """A duration in hours, to the microsecond, and the same number in a frame of any height.
+
+    polars multiplies by the inverse of a constant in some frames and divides by it in others, which differs in the last
+    bit: six minutes must not be a tenth of an hour here and a little less there.
+
+    >>> lengths = pl.DataFrame({"length": [timedelta(minutes=6)] * 3})
+    >>> lengths.select(hours_in(pl.col("length"))).to_series().to_list()
+    [0.1, 0.1, 0.1]
+    """
+    return (length.dt.total_microseconds() / _HOUR_US).round(9)
 
 
 def span(counts: pl.DataFrame) -> tuple[datetime, datetime] | None:

@@ -1,9 +1,12 @@
 """The exact sweep against the backtest, setting by setting, and against what could go wrong in bits."""
 
+import math
+from datetime import timedelta
+
 import numpy as np
 import polars as pl
 import pytest
-from histories import HOUR, MONDAY, random_counts, random_escalations, random_exposure
+from histories import ESCALATIONS, HOUR, MONDAY, random_counts, random_escalations, random_exposure
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
@@ -27,8 +30,8 @@ def random_settings(rng, number):
     """Settings of all kinds: loose, tight, round and not, minimum and maximum equal, limits below 1."""
     found = []
     for _ in range(number):
-        spike = sorted(rng.choice([0, 0.1, 0.5, 1, 1.5, 2, 3, 5, 8, rng.uniform(0, 9)], 2))
-        bursty = sorted(rng.choice([0, 0.05, 0.3, 0.8, 1, 1.5, 2, 3, 5, 8, rng.uniform(0, 5)], 2))
+        spike = sorted(rng.choice([0, 0.1, 0.5, 1, 1.5, 2, 3, 5, 8, 1000, rng.uniform(0, 9)], 2))
+        bursty = sorted(rng.choice([0, 0.05, 0.3, 0.8, 1, 1.5, 2, 3, 5, 8, 1000, rng.uniform(0, 5)], 2))
         std = float(rng.choice([0, 1, 5, rng.uniform(0, 9)]))
         found.append(ThresholdVariables(std, *map(float, spike), *map(float, bursty)))
     return found
@@ -225,6 +228,58 @@ def test_curves_do_change():
     cells = prepared.curve("min_bursty_multiplier", "max_bursty_multiplier")
     assert cells.height > prepared.curve("min_bursty_multiplier").height
     assert (cells["min_bursty_multiplier"] <= cells["max_bursty_multiplier"]).all()
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        ("min_bursty_multiplier", "max_bursty_multiplier"),
+        ("min_spike_multiplier", "max_spike_multiplier"),
+        ("max_bursty_multiplier", "min_spike_multiplier"),
+    ],
+)
+@pytest.mark.parametrize("seed", [3, 5, 11])
+def test_every_setting_lies_in_one_cell_of_two_variables_and_comes_to_what_it_says(pair, seed):
+    rng = np.random.default_rng(seed)
+    counts = random_counts(rng, groups=6, hours=500)
+    prepared = prepare(counts, at_bursts(rng, counts, number=6), buckets="dense")
+    thresholds = ThresholdVariables(0.5, 1.5, 3, 0.4, 0.9) if "spike" in pair[0] else ThresholdVariables(1, 2, 9, 1, 4)
+    cells = prepared.curve(*pair, thresholds=thresholds, low=0, high=9)
+    one, other = pair
+    edges = [cells[name].unique().to_list() for name in pair]
+    every = []
+    for _ in range(60):
+        # anywhere, or on an edge, or one step beyond it
+        values = [
+            float(rng.choice([rng.uniform(0, 9), (edge := rng.choice(some)), np.nextafter(edge, 9)])) for some in edges
+        ]
+        if one.startswith("min") and other.startswith("max"):
+            values.sort()
+        every.append(dict(zip(pair, values)))
+    settings_ = [
+        ThresholdVariables(**{**thresholds.to_dict(), **values}) for values in every if legal(thresholds, values)
+    ]
+    table = prepared.sweep(settings_)
+    assert len(settings_) > 20
+    for row in table.iter_rows(named=True):
+        inside = pl.lit(value=True)
+        for name in pair:
+            begins, value = pl.col(f"{name}_from"), row[name]
+            inside &= (pl.col(name) >= value) & (
+                (begins < value) | ((begins == value) & (begins == cells[f"{name}_from"].min()))
+            )
+        # a value where the curve begins may be a cell of its own, which lies in no other
+        found = cells.filter(inside).head(1).row(0, named=True)
+        for name in ("alerts", "duplicates", "events_caught", "false_alarms", "median_delay_hours"):
+            assert found[name] == row[name]
+
+
+def legal(thresholds, values):
+    try:
+        ThresholdVariables(**{**thresholds.to_dict(), **values})
+    except SettingsError:
+        return False
+    return True
 
 
 @pytest.mark.parametrize(
@@ -530,3 +585,54 @@ def test_an_alert_after_an_escalation_is_not_the_one_before_it():
     table = sweep(counts, escalations, [STANDARD], buckets="dense", matching=strict)
     assert_equal_to_backtest(table, one_by_one(counts, escalations, [STANDARD], buckets="dense", matching=strict))
     assert table.select("alerts", "events_caught", "false_alarms").row(0) == (3, 1, 2)
+
+
+@pytest.mark.parametrize("merge", [1.9999999999, (0.1 + 0.7) * 10 - 6, 2, 2.0000001, 3.9, 10**6])
+def test_hours_are_merged_to_the_microsecond(merge):
+    counts, matching = three_loud_hours(), Matching(merge_hours=merge)
+    alerts = backtest(counts, buckets="dense", matching=matching).alerts.height
+    assert sweep(counts, None, [STANDARD], buckets="dense", matching=matching)["alerts"].item() == alerts
+
+
+def test_a_delay_of_six_minutes_is_a_tenth_of_an_hour_in_every_frame():
+    """A tie between the hour that caught and the end of watching must not hang on the number of rows."""
+    rows = [
+        (1, 7, MONDAY + 251 * HOUR - timedelta(minutes=6), None, "human"),
+        (1, 7, MONDAY + 253 * HOUR - timedelta(minutes=6), None, "human"),
+    ]
+    counts, matching = three_loud_hours(), Matching(lead_hours=1, grace_hours=0, open_hours=1)
+    for some in (rows[:1], rows):
+        escalations = pl.DataFrame(some, schema=ESCALATIONS, orient="row")
+        options = {"buckets": "dense", "matching": matching}
+        table = sweep(counts, escalations, [STANDARD], **options)
+        assert table["median_delay_hours"].item() == 0.1
+        assert_equal_to_backtest(table, one_by_one(counts, escalations, [STANDARD], **options))
+
+
+@pytest.mark.parametrize("multiplier", [1000, 8])
+def test_no_variable_acts_on_new_groups(multiplier):
+    counts = three_loud_hours().filter(pl.col("hour") != MONDAY + 100 * HOUR)
+    wide = ThresholdVariables(multiplier, multiplier, multiplier, multiplier, multiplier)
+    table = sweep(counts, None, [wide, STANDARD], buckets="sparse")
+    assert_equal_to_backtest(table, one_by_one(counts, None, [wide, STANDARD], buckets="sparse"))
+    assert table["alerts"].to_list() == [1, 1]
+
+
+def test_where_the_last_bit_of_the_exponential_decides_the_definition_does():
+    """Counts so large that neighbouring doubles of the decay tell whole events apart."""
+    rng = np.random.default_rng(2)
+    busiest = rng.integers(5 * 10**14, 9 * 10**14, 3000)
+    mean, deviation = rng.uniform(1, 9, 3000), rng.uniform(0, 9, 3000)
+    decay = np.array([5 * math.exp(-0.65 * (one / other)) for one, other in zip(deviation, mean)])
+    count = (busiest * decay).astype(np.int64) + rng.integers(0, 2, 3000)
+    found = critical_values(count, busiest, mean, deviation, mean)
+    assert (found.decay_fires == (busiest * decay < count)).all()
+    assert 100 < found.decay_fires.sum() < 2900
+    plain = 5 * np.exp(-0.65 * (deviation / mean))
+    assert (plain != decay).any()
+
+
+def test_minus_zero_is_zero():
+    counts = three_loud_hours()
+    frame = pl.DataFrame({name: [-0.0] for name in VARIABLES})
+    assert sweep(counts, None, frame)["digest"].item() == ThresholdVariables(0, 0, 0, 0, 0).digest

@@ -6,7 +6,7 @@ import polars as pl
 
 from issue_analytics.backtest.policy import Matching
 from issue_analytics.backtest.spans import inside, span_of
-from issue_analytics.counts import HOUR
+from issue_analytics.counts import HOUR, hours_in
 from issue_analytics.detection import limit_in_force
 from issue_analytics.frames import KEY
 
@@ -49,7 +49,7 @@ def delay_to(hour: str) -> pl.Expr:
 
     An alert before the start is no negative delay.
     """
-    return ((pl.col(hour) + HOUR - pl.col("escalated_at")) / HOUR).clip(lower_bound=0)
+    return hours_in(pl.col(hour) + HOUR - pl.col("escalated_at")).clip(lower_bound=0)
 
 
 def meetings(hours: pl.DataFrame, windows: pl.DataFrame) -> pl.DataFrame:

@@ -168,6 +168,10 @@ def policy_named(name: str) -> Policy:
     raise SettingsError(f"policy: {name!r} is none of {', '.join(policy.name for policy in POLICIES)}.")
 
 
+_LONGEST: Final = 10**6
+"""Hours: more than a century."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Matching:
     """When an alert and an escalation are about the same thing.
@@ -184,8 +188,8 @@ class Matching:
             which may catch several that overlap.
 
     Raises:
-        SettingsError: a value is negative, ``open_hours`` or ``merge_hours`` is not positive, or ``pairing`` is none of
-            these.
+        SettingsError: a value is negative, ``open_hours`` or ``merge_hours`` is below 1, one is above a million, or
+            ``pairing`` is none of these.
 
     >>> str(Matching(lead_hours=2))
     'lead 2 h, grace 1 h, open 24 h, merge 12 h, one to one'
@@ -202,8 +206,8 @@ class Matching:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise SettingsError(f"{name}: expected a number of hours, got {value!r}.")
-            if not least <= value < float("inf"):
-                raise SettingsError(f"{name}: {value} is below {least} or no finite number.")
+            if not least <= value <= _LONGEST:
+                raise SettingsError(f"{name}: {value} is no number of hours from {least} to {_LONGEST:,}.")
         if self.pairing not in ("one_to_one", "any"):
             raise SettingsError(f"pairing: {self.pairing!r} is neither 'one_to_one' nor 'any'.")
 

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from issue_analytics.counts import HOUR
+from issue_analytics.counts import HOUR, hours_in
 from issue_analytics.errors import SettingsError
 from issue_analytics.frames import KEY
 from issue_analytics.scores.by import probability
@@ -327,7 +327,7 @@ def reset_times(matches: pl.DataFrame, crossings: pl.DataFrame, exposure: pl.Dat
         .with_columns(run=(gap != HOUR).fill_null(value=True).cum_sum())
         .select(*KEY, "hour", calm=pl.col("hour").max().over("run") + HOUR)
     )
-    went_on = (pl.min_horizontal(pl.col("calm") + HOUR, "end") - pl.col("ended_at")) / HOUR
+    went_on = hours_in(pl.min_horizontal(pl.col("calm") + HOUR, "end") - pl.col("ended_at"))
     reset = watched.join(runs, on=[*KEY, "hour"], how="left").select(
         *_EVENT,
         hours=pl.when(pl.col("calm").is_null()).then(0.0).otherwise(went_on),
@@ -346,6 +346,6 @@ def _until_caught(misses: Misses) -> tuple[pl.Expr, pl.Expr]:
         until = pl.when("cut_off").then(pl.col("watched_until")).otherwise(None)
     else:
         until = pl.min_horizontal("ended_at", "watched_until")
-    watched = (until - pl.col("escalated_at")) / HOUR
+    watched = hours_in(until - pl.col("escalated_at"))
     hours = pl.coalesce("delay_hours", watched, pl.lit(float("inf")))
     return hours.alias("hours"), pl.col("delay_hours").is_not_null().alias("happened")

@@ -79,6 +79,10 @@ def curve(
         values = np.concatenate([_decisive(hours.critical, name, moved), _decisive(hours.floor, name, hours.floored)])
         inside = values[(values >= start) & (values < end)]
         cuts[name] = np.unique(np.append(inside, end))
+    if {name.split("_", 1)[1] for name in cuts} in ({"spike_multiplier"}, {"bursty_multiplier"}) and len(cuts) == 2:
+        # a minimum and its maximum: the same cuts for both, so that no cell lies across the line where they meet
+        both = np.unique(np.concatenate(list(cuts.values())))
+        cuts = {name: both[(both >= ranges[name][0]) & (both <= ranges[name][1])] for name in cuts}
     cells = int(np.prod([cut.size for cut in cuts.values()]))
     if cells > _MOST:
         sizes = " x ".join(f"{cut.size:,} values of {name}" for name, cut in cuts.items())

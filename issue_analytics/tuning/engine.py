@@ -69,7 +69,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class _Rules:
-    merge_hours: float
+    merge_hours: int
     one_to_one: bool
 
 
@@ -83,7 +83,7 @@ class _Fired:
 
 
 def evaluate(
-    hours: Hours, events: Events, settings: Floats, *, merge_hours: float, one_to_one: bool
+    hours: Hours, events: Events, settings: Floats, *, merge_hours: int, one_to_one: bool
 ) -> Iterator[tuple[Ints, Outcome]]:
     """Totals under each setting, a block at a time: which settings, by their place, and what they come to.
 
@@ -91,7 +91,7 @@ def evaluate(
         hours: that could fire, at least those over the loosest of the settings.
         events: the judged escalations.
         settings: shape (settings, 5), variables in their usual order.
-        merge_hours: as in ``Matching``.
+        merge_hours: whole hours over the limit at most so far apart are one alert.
         one_to_one: whether an alert catches one escalation only.
     """
     # settings that are alike in what prunes most stand together, so that a block needs few hours
@@ -116,7 +116,7 @@ def tallied(
     cluster: Ints,
     clusters: int,
     *,
-    merge_hours: float,
+    merge_hours: int,
     one_to_one: bool,
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
     """Alerts, false alarms and escalations caught, each settings x clusters.
@@ -232,7 +232,7 @@ def _over(critical: Critical, tables: list[tuple[Floats, Words]]) -> Words:
     return over
 
 
-def _begins(part: Hours, fires: Words, merge_hours: float) -> Words:
+def _begins(part: Hours, fires: Words, merge_hours: int) -> Words:
     """In which hours an alert begins: those whose last hour over the limit before does not belong to the same."""
     begins = fires.copy()
     # hours whose last hour over the limit is still looked for, and under which settings

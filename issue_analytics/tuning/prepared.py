@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import timedelta
 from typing import Any, Final
 
 import numpy as np
@@ -14,7 +15,7 @@ from issue_analytics.backtest.matching import watched_to_the_end, windows_of
 from issue_analytics.backtest.spans import Silence
 from issue_analytics.backtest.summary import Cluster, cluster_columns
 from issue_analytics.backtest.tally import judged_hours
-from issue_analytics.counts import HOUR
+from issue_analytics.counts import HOUR, hours_in
 from issue_analytics.errors import SettingsError
 from issue_analytics.forecast import window_statistics
 from issue_analytics.frames import KEY, RULES
@@ -207,7 +208,7 @@ class Prepared:
                 self.hours(values),
                 self._events(),
                 values,
-                merge_hours=self.matching.merge_hours,
+                merge_hours=timedelta(hours=self.matching.merge_hours) // HOUR,
                 one_to_one=self.matching.pairing == "one_to_one",
             ):
                 for name, column in columns.items():
@@ -238,7 +239,7 @@ class Prepared:
             values,
             place.to_numpy(),
             clusters.height,
-            merge_hours=self.matching.merge_hours,
+            merge_hours=timedelta(hours=self.matching.merge_hours) // HOUR,
             one_to_one=self.matching.pairing == "one_to_one",
         )
         share = pl.col("exposed_hours") / pl.col("exposed_hours").sum().over("project_id")
@@ -334,7 +335,7 @@ class Prepared:
         group = self.events.join(
             self.groups.select(*KEY, group=pl.int_range(pl.len())), on=KEY, how="left", maintain_order="left"
         )["group"]
-        left = pl.when("cut_off").then((pl.col("watched_until") - pl.col("escalated_at")) / HOUR)
+        left = pl.when("cut_off").then(hours_in(pl.col("watched_until") - pl.col("escalated_at")))
         return Events(group.to_numpy(), self.events.select(left.fill_null(float("inf"))).to_series().to_numpy())
 
     def _table(

@@ -41,7 +41,7 @@ def as_settings(settings: "pl.DataFrame | Iterable[ThresholdVariables]") -> NDAr
         values = np.array([array_of(one) for one in every]).reshape(-1, len(VARIABLES))
     if not len(values):
         raise SettingsError("settings: there is none.")
-    values = np.ascontiguousarray(values, dtype=np.float64)
+    values = np.ascontiguousarray(values, dtype=np.float64) + 0.0  # -0.0 is 0.0
     known = np.isfinite(values).all(axis=1)
     ordered = (values[:, 1] <= values[:, 2]) & (values[:, 3] <= values[:, 4])
     fine = known & ordered & (values >= 0).all(axis=1) & (values <= LARGEST).all(axis=1)
