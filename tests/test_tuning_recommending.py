@@ -173,6 +173,18 @@ def test_options_reach_both_parts(sim):
     later = time_split(result.counts, result.escalations, result.exposure, at=few.cut).test
     judged = ia.backtest(later.counts, later.escalations, exposure=later.exposure, **DENSE).groups["events"].sum()
     assert few.held_out_events == judged
+    weeks = result.exposure.with_columns(end=pl.min_horizontal("end", pl.col("start") + timedelta(days=21)))
+    short = recommend(
+        sim.hourly_counts, sim.escalations, GRID, objective=COST, resamples=5, min_events=5, held_out=None,
+        exposure=weeks, **DENSE,
+    )  # fmt: skip
+    judged = ia.backtest(sim.hourly_counts, sim.escalations, exposure=weeks, **DENSE)
+    assert short.corrected.events == judged.groups["events"].sum()
+    split = recommend(
+        sim.hourly_counts, sim.escalations, GRID, objective=COST, resamples=5, min_events=5, exposure=weeks, **DENSE
+    )
+    assert split.cut < weeks["end"].max()
+    assert split.corrected.events + split.held_out_events <= short.corrected.events
 
 
 def test_the_default_is_tried_if_the_grid_lacks_it(sim):
