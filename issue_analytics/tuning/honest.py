@@ -59,7 +59,7 @@ class SelectionCorrected:
         scores: a row for each of ``default``, ``best``, ``recommended`` (column ``setting``) and score: ``score``,
             ``apparent`` (of the setting chosen on all the data, on these data) with ``apparent_low`` and
             ``apparent_high``, which know nothing of the search; ``corrected`` with ``corrected_low`` and
-            ``corrected_high``.
+            ``corrected_high``, null where all draws are alike, as without any false alarm.
         differences: a row for ``best`` and ``recommended`` and each score: ``apparent`` and ``corrected`` difference
             from the default, with ``corrected_low`` and ``corrected_high``; both from the same clusters.
         kept: a row for each setting: ``kept``, the share of resamples in which what was chosen keeps the objective's
@@ -67,7 +67,7 @@ class SelectionCorrected:
         settings: how often each setting was chosen, most often recommended first: the five variables, ``digest``,
             ``settings`` (how many of those tried do the same), ``recommended`` and ``best``, shares of resamples.
         variables: how often each value of each variable was: ``variable``, ``value``, ``recommended``, ``best``.
-        p: that no setting is better than the default, all tried taken together; see
+        p: of the best's gain, or a larger one, if no setting tried were better than the default; see
             :func:`~issue_analytics.tuning.reality.superior_ability`.
         events: escalations judged.
         clusters: how many there are.
@@ -248,7 +248,10 @@ def corrected_of(
                 single.top, single.bottom, share=side.share, counts=side.counts, confidence=confidence
             )
             ends = [float(value) * side.scale for value in (interval.estimate, interval.low, interval.high)]
-            scores.append((name, score, *ends, side.pooled(), *between(side.each(), side.pooled(), tails)))
+            # where no draw differs from another, as without any false alarm, draws do not tell how sure that is
+            drawn = side.each()
+            seen = between(drawn, side.pooled(), tails) if _differ(drawn) else (np.nan, np.nan)
+            scores.append((name, score, *ends, side.pooled(), *seen))
         if name == "default":
             continue
         for score, side in sides(unseen[name], objective).items():
@@ -355,6 +358,11 @@ def between(values: Floats, middle: float, tails: Sequence[float]) -> tuple[floa
         return np.nan, np.nan
     low, high = middle + _LESS * (np.quantile(known, tails) - middle)
     return float(low), float(high)
+
+
+def _differ(values: Floats) -> bool:
+    known = values[~np.isnan(values)]
+    return bool(known.size and np.ptp(known) > 0)
 
 
 def _frame(rows: Sequence[tuple[object, ...]], texts: Sequence[str], floats: Sequence[str]) -> pl.DataFrame:

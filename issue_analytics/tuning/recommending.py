@@ -66,7 +66,7 @@ class Recommendation:
             ``events``, ``events_caught``, ``false_alarms`` (on the data that chose).
         stability: how often each setting was chosen on resamples, see ``SelectionCorrected.settings``.
         variables: how often each value of each variable was.
-        p: that no setting tried is better than the default; see
+        p: of the best's gain, or a larger one, if no setting tried were better than the default; see
             :func:`~issue_analytics.tuning.reality.superior_ability`.
         better: whether the recommended setting is better than the default: ``"yes"`` if that interval of the corrected
             difference excludes 0 on the good side and p is at most 1 - confidence, ``"unsure"`` if one of the two,
@@ -448,8 +448,13 @@ def _luck(row: dict[str, Any], score: str) -> str:
 def _verdict(
     found: SelectionCorrected, differences: pl.DataFrame, better: str, words: str, cluster: str, table: pl.DataFrame
 ) -> str:
-    objective, none = found.choice.objective, f"p = {found.p:.3f} that nothing tried is better"
+    objective, none = found.choice.objective, f"p = {found.p:.3f} if nothing tried were better than the default"
     if better == "same":
+        if found.p <= 1 - found.confidence:
+            return (
+                f"Better than the default? It does the same. Something tried is better ({none}), but not by a standard "
+                "error, and then the simplest is taken."
+            )
         return f"Better than the default? It does the same: no change is called for ({none})."
     row = differences.row(
         by_predicate=(pl.col("setting") == "recommended") & (pl.col("score") == objective.score_name), named=True
