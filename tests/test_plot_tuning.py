@@ -208,7 +208,7 @@ def test_a_curve_is_every_stretch_of_its_frame(prepared, name):
         assert list(y[::2]) == list(y[1::2]) == pytest.approx([scale * value for value in curve[column]])
         assert np.all(np.diff(x) >= 0)
         # up to where it holds, or to the edge
-        assert np.all((x[1::2] == curve[name].to_numpy()) | (x[1::2] == ax.get_xlim()[1]))
+        assert list(x[1::2]) == np.minimum(curve[name].to_numpy(), ax.get_xlim()[1]).tolist()
     assert ax.get_xlim()[0] == curve[f"{name}_from"][0]
     here = STANDARD.to_dict()[name]
     assert f"default: {here}" in legend_of(ax)
@@ -223,6 +223,20 @@ def test_a_curve_is_every_stretch_of_its_frame(prepared, name):
     # what is said to be the same is the same
     default = prepared.sweep([STANDARD]).row(0, named=True)
     assert (row["recall"], row[RATE]) == (default["recall"], default[RATE])
+    saved(ax)
+
+
+@pytest.mark.parametrize(
+    ("here", "stretch"), [(0, "0 to 3"), (3, "0 to 3"), (3.5, "3 to 5"), (5, "3 to 5"), (6, "from 5 on")]
+)
+def test_a_value_belongs_to_the_stretch_that_it_ends(here, stretch):
+    values = [0.75, 0.5, 0.25]
+    curve = pl.DataFrame(
+        {"std_multiplier_from": [0.0, 3.0, 5.0], "std_multiplier": [3.0, 5.0, 1000.0], "recall": values, RATE: values,
+         "alerts_per_series_week": values}
+    )  # fmt: skip
+    ax = plot_curve(curve, default=ThresholdVariables(std_multiplier=here), ax=axes())
+    assert f"nothing differs: {stretch}" in legend_of(ax)
     saved(ax)
 
 
