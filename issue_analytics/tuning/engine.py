@@ -133,15 +133,40 @@ def tallied(
     rules = _Rules(merge_hours, one_to_one)
     alerts, false, caught = (np.zeros((len(settings), clusters), dtype=np.int32) for _ in range(3))
     for low in range(0, len(settings), SETTINGS):
-        some = settings[low : low + SETTINGS]
+        block = settings[low : low + SETTINGS]
+        # in a grid most settings fire in the same hours as another one
+        first, place = _alike(hours, block)
+        some = block[first]
+        found = [np.zeros((len(some), clusters), dtype=np.int32) for _ in range(3)]
         for part, fired in _pieces(hours, some, rules):
             owners = cluster[part.group], cluster[part.group], cluster[events.group[part.pair_event]]
             rows = fired.begins, np.where((part.about == 0)[:, None], fired.begins, np.uint64(0)), fired.takes
-            for total, owner, bits in zip((alerts, false, caught), owners, rows, strict=True):
-                into = total[low : low + SETTINGS]
+            for total, owner, bits in zip(found, owners, rows, strict=True):
                 for which, sums in _sums_by(owner, bits):
-                    into[:, which] += sums[:, : len(some)].T
+                    total[:, which] += sums[:, : len(some)].T
+        for whole, part_ in zip((alerts, false, caught), found, strict=True):
+            whole[low : low + SETTINGS] = part_[place]
     return alerts, false, caught
+
+
+def _alike(hours: Hours, settings: Floats) -> tuple[Ints, Ints]:
+    """Settings that fire in other hours than all before them, and for each setting which of these fires as it does.
+
+    Told by 128 sums, modulo 2, over random halves of the hours: two settings that differ in an hour agree in all of
+    them once in 2^128 times.
+    """
+    sums = np.zeros((128, width(len(settings))), dtype=np.uint64)
+    rng = np.random.default_rng(0)
+    tables = [below(values) for values in settings.T]
+    possible = hours.where(hours.possible(settings.min(axis=0)))
+    rows = max(1, _CELLS // width(len(settings)))
+    for low in range(0, possible.group.size, rows):
+        fires = _fires(possible.between(low, min(low + rows, possible.group.size)), tables)
+        for number, half in enumerate(rng.random((128, len(fires))) < 0.5):
+            sums[number] ^= np.bitwise_xor.reduce(fires[half], axis=0)
+    marks = np.packbits(to_bits(sums)[:, : len(settings)], axis=0).T
+    _, first, place = np.unique(np.ascontiguousarray(marks).view("V16").ravel(), return_index=True, return_inverse=True)
+    return first, place
 
 
 def _sums_by(owner: Ints, rows: Words) -> Iterator[tuple[Ints, NDArray[np.int32]]]:
@@ -196,13 +221,19 @@ def _pieces(hours: Hours, settings: Floats, rules: _Rules) -> Iterator[tuple[Hou
         low = high
 
 
-def _fired(part: Hours, tables: list[tuple[Floats, Words]], rules: _Rules) -> _Fired:
+def _fires(part: Hours, tables: list[tuple[Floats, Words]]) -> Words:
+    """Under which settings hours fire."""
     fires = _over(part.critical, tables)
     if part.floored.any():
         some = np.flatnonzero(part.floored)
         floor = part.floor
         below_one = Critical(floor.bursty[some], floor.spike[some], floor.std[some], floor.decay_fires[some])
         fires[some] &= ~_over(below_one, tables)
+    return fires
+
+
+def _fired(part: Hours, tables: list[tuple[Floats, Words]], rules: _Rules) -> _Fired:
+    fires = _fires(part, tables)
     begins = _begins(part, fires, rules.merge_hours)
     takes, right = _takes(part, begins, one_to_one=rules.one_to_one)
     return _Fired(begins, takes, right)
