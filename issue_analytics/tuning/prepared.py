@@ -188,7 +188,7 @@ class Prepared:
 
         Args:
             settings: thresholds, or a frame with the five variables, such as ``ThresholdVariables.grid()`` makes.
-            progress: whether to show a bar if it takes more than two seconds; None: on a terminal or in a notebook.
+            progress: None shows a bar if it takes more than two seconds, False never.
 
         Returns:
             A row per setting, in their order: the five variables, ``digest``; ``groups``, ``projects``,

@@ -114,6 +114,7 @@ def recommend(
     confidence: float = 0.95,
     seed: int = 0,
     min_events: int = MIN_EVENTS,
+    progress: bool | None = None,
     **options: Any,
 ) -> Recommendation:
     """Search settings, take the simplest of what is as good as the best, and say what is left of it on unseen data.
@@ -142,6 +143,7 @@ def recommend(
         confidence: of the intervals.
         seed: the same seed gives the same answer.
         min_events: refuse to choose from fewer escalations, or from fewer than half as many clusters that have one.
+        progress: None shows a bar if it takes more than two seconds, False never.
         **options: those of :func:`~issue_analytics.tuning.prepared.prepare`.
 
     Raises:
@@ -176,17 +178,21 @@ def recommend(
         raise SettingsError(
             f"before {cut:%Y-%m-%d %H:%M}: {error} held_out= moves the cut; None chooses on all data."
         ) from None
-    family = Family.gathered(values, _parts(early, values, cluster), default)
-    found = corrected_of(
-        family, family.find(default, values), objective, default=default, errors=errors, resamples=resamples,
-        confidence=confidence, seed=seed,
-    )  # fmt: skip
-    choice = found.choice
-    if late is None:
-        on_all = choice.recommended
-    else:
-        every = Family.gathered(values, _parts(whole, values, cluster), default)
-        on_all = choose_from(every, objective, default, errors)[0].recommended
+    from tqdm.auto import tqdm
+
+    number = len(values) * (1 if late is None else 2)
+    with tqdm(total=number, desc="recommend", unit="setting", delay=2, leave=False, disable=progress is False) as bar:
+        family = Family.gathered(values, _parts(early, values, cluster, bar), default)
+        bar.set_postfix_str("drawing again")
+        found = corrected_of(
+            family, family.find(default, values), objective, default=default, errors=errors, resamples=resamples,
+            confidence=confidence, seed=seed,
+        )  # fmt: skip
+        choice = on_all = found.choice
+        if late is not None:
+            bar.set_postfix_str("all of the time")
+            every = Family.gathered(values, _parts(whole, values, cluster, bar), default)
+            on_all = choose_from(every, objective, default, errors)[0]
     three = [default, choice.best, choice.recommended]
     judged = None if late is None else late.tallies(three, cluster=cluster)
     table = _table(found, judged, objective, three, confidence)
@@ -196,16 +202,16 @@ def recommend(
         thresholds=choice.recommended,
         default=default,
         best=choice.best,
-        on_all_data=on_all,
+        on_all_data=on_all.recommended,
         objective=objective,
         table=table,
         differences=differences,
-        alternatives=_alternatives(family, choice, on_all if cut is not None else None, values),
+        alternatives=_alternatives(family, choice, on_all.recommended if cut is not None else None, values),
         stability=found.settings,
         variables=found.variables,
         p=found.p,
         better=better,
-        why=_why(found, table, differences, better, whole, cut, embargo, on_all, default, judged, cluster),
+        why=_why(found, table, differences, better, whole, cut, embargo, on_all.recommended, default, judged, cluster),
         corrected=found,
         cut=cut,
         held_out_events=None if judged is None else int(judged.events.sum()),
@@ -245,12 +251,13 @@ def _split(whole: Prepared, cut: datetime, embargo: timedelta, options: dict[str
     return early, late
 
 
-def _parts(prepared: Prepared, values: Floats, cluster: Cluster) -> Iterator[Tallies]:
+def _parts(prepared: Prepared, values: Floats, cluster: Cluster, bar: Any) -> Iterator[Tallies]:
     """Tallies, as many settings at a time as fit."""
     step = max(64, _CELLS // max(1, prepared.groups.height))
     for begin in range(0, len(values), step):
         rows = pl.DataFrame(values[begin : begin + step], schema=list(VARIABLES), orient="row")
         yield prepared.tallies(rows, cluster=cluster)
+        bar.update(rows.height)
 
 
 def _each(tallies: Tallies, setting: int) -> Totals:
@@ -317,6 +324,9 @@ def _differences(
             if at
         ]  # fmt: skip
         held = pl.concat(parts)
+        # where few clusters differ, draws may not bound a share at all: its end is then that of all shares
+        bounded = (pl.col("held_out_low") > -1) & (pl.col("held_out_high") < 1) | (pl.col("score") != RECALL.name)
+        held = held.with_columns(pl.when(bounded).then(pl.col("held_out_low", "held_out_high")))
     # sums of draws add up in another order: what is equal may differ in the last bits
     held = held.with_columns(held_out=pl.when(pl.col("held_out").abs() > 1e-12).then("held_out").otherwise(0.0))
     return found.differences.join(held, on=["setting", "score"], how="left", maintain_order="left")

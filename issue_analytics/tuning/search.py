@@ -99,7 +99,7 @@ def search(
             database as Optuna takes it. Trials of other data, objectives or ranges in it are left alone.
         seed: 0 or more.
         batch: trials proposed and counted at a time.
-        progress: whether to show a bar if it takes more than two seconds; None: on a terminal or in a notebook.
+        progress: None shows a bar if it takes more than two seconds, False never.
 
     Raises:
         SettingsError: Optuna is not installed, nothing is known to be true, or a setting makes no sense.
