@@ -204,6 +204,12 @@ def child(part: str, folder: str, **environment: str) -> str:
 Row = tuple[str, str, str, str, str]
 
 
+def times_faster(ratio: float) -> str:
+    if ratio < 1:
+        return f"{1 / ratio:.1f} times longer"
+    return f"{ratio:,.{0 if ratio >= 20 else 1}f} times faster"
+
+
 def limit_rows(times: list[dict[str, float]]) -> list[Row]:
     """What was done, how long it took, against what, the ratio, the goal."""
 
@@ -223,15 +229,15 @@ def limit_rows(times: list[dict[str, float]]) -> list[Row]:
                 what,
                 f"{kernel * 1e3:.1f} ms",
                 f"one-group loop: {median(f'{which} loop'):,.1f} s",
-                f"{ratio(f'{which} loop', f'{which} kernel'):,.0f} times faster",
-                "3,000",
+                times_faster(ratio(f"{which} loop", f"{which} kernel")),
+                "3,000 times faster",
             ),
             (
                 "the same",
                 f"{kernel * 1e3:.1f} ms",
                 f"one pass over the counts: {median(f'{which} pass') * 1e3:.2f} ms",
-                f"{ratio(f'{which} kernel', f'{which} pass'):.1f} times longer",
-                "10",
+                times_faster(ratio(f"{which} pass", f"{which} kernel")),
+                "at most 10 times longer",
             ),
         ]
     if "forecast" in times[0]:
@@ -240,7 +246,7 @@ def limit_rows(times: list[dict[str, float]]) -> list[Row]:
                 f"limits of {GROUPS:,} groups for a day, frame in, frame out, one core",
                 f"{median('forecast') * 1e3:.0f} ms",
                 f"statsforecast's `Naive` on the same weeks: {median('statsforecast') * 1e3:.0f} ms",
-                f"{ratio('statsforecast', 'forecast'):.1f} times faster",
+                times_faster(ratio("statsforecast", "forecast")),
                 "",
             )
         )
@@ -268,15 +274,15 @@ def sweep_rows(runs: Mapping[str, list[dict[str, float]]]) -> list[Row]:
             "preparing the statistics of all windows, and what they are judged by",
             spent(PREPARE),
             f"polars' {SCAN}: {wall(SCAN):.2f} s",
-            f"{ratio((PREPARE,), (SCAN,)):.0f} times longer",
+            times_faster(ratio((SCAN,), (PREPARE,))),
             "",
         ),
         (
             f"{THOUSAND} exactly, preparing included",
             spent(PREPARE, THOUSAND),
             f"{BRUTE}: {spent(BRUTE)}",
-            f"{ratio((BRUTE,), (PREPARE, THOUSAND)):.1f} times faster",
-            "1",
+            times_faster(ratio((BRUTE,), (PREPARE, THOUSAND))),
+            "faster than 5 backtests",
         ),
     ]
     for name in (BY_GRID, SOBOL):
@@ -287,7 +293,7 @@ def sweep_rows(runs: Mapping[str, list[dict[str, float]]]) -> list[Row]:
                 f"{name}, exactly, once prepared",
                 spent(name),
                 f"as many backtests: {wall(BRUTE) * each / 86_400:,.0f} days",
-                f"{ratio((BRUTE,), (name,)) * each:,.0f} times faster",
+                times_faster(ratio((BRUTE,), (name,)) * each),
                 "60 s, 2 GB",
             )
         )
@@ -297,7 +303,7 @@ def sweep_rows(runs: Mapping[str, list[dict[str, float]]]) -> list[Row]:
             "one more setting: its summary, and the limits and counts of one group",
             f"{each_single[0]:.0f} ms ({each_single[1]:.0f} ms of cores)",
             f"one backtest: {wall(BRUTE) / BACKTESTS:.1f} s",
-            f"{ratio((BRUTE,), (SINGLE,)) * INTERACTIVE / BACKTESTS:,.0f} times faster",
+            times_faster(ratio((BRUTE,), (SINGLE,)) * INTERACTIVE / BACKTESTS),
             "50 ms",
         )
     )
@@ -351,9 +357,8 @@ def main() -> None:
         print("| what | takes | against | | goal |\n|---|---|---|---|---|")
         print("\n".join(f"| {' | '.join(row)} |" for row in rows))
         day = f"{options.date}, " if options.date else ""
-        print(
-            f"\n{day}{machine()}; {GROUPS:,} groups over {WEEKS} weeks, medians of {options.rounds} interleaved rounds."
-        )
+        rounds = f"medians of {options.rounds} rounds in turns" if options.rounds > 1 else "one round"
+        print(f"\n{day}{machine()}; {GROUPS:,} groups over {WEEKS} weeks, {rounds}.")
 
 
 if __name__ == "__main__":
