@@ -62,7 +62,7 @@ def one_by_one(counts, escalations, every, **options):
 def assert_equal_to_backtest(table, rows):
     assert set(table.columns) - set(rows.columns) == set(ONLY_IN_A_SWEEP)
     shared = [name for name in table.columns if name not in ONLY_IN_A_SWEEP]
-    assert_frame_equal(table.select(shared), rows.select(shared), abs_tol=0, rel_tol=1e-12)
+    assert_frame_equal(table.select(shared), rows.select(shared), check_exact=True)
 
 
 @pytest.mark.parametrize("seed", range(24))

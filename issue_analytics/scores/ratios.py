@@ -63,11 +63,11 @@ class Ratio:
         0.8333333333333334
         """
         bottom = self.bottom.sum()
-        return pl.when(bottom > 0).then(self.scale * self.top.sum() / bottom).alias(self.name)
+        return pl.when(bottom > 0).then(self.scale * (self.top.sum() / bottom)).alias(self.name)
 
     def by_row(self) -> pl.Expr:
         """The score of each row alone; null where its ``bottom`` is 0."""
-        return pl.when(self.bottom > 0).then(self.scale * self.top / self.bottom).alias(self.name)
+        return pl.when(self.bottom > 0).then(self.scale * (self.top / self.bottom)).alias(self.name)
 
     def macro(self) -> "Ratio":
         """The mean of the rows' own scores, over the rows that have one: every group weighs the same.

@@ -20,7 +20,7 @@ from issue_analytics.errors import SettingsError
 from issue_analytics.forecast import window_statistics
 from issue_analytics.frames import KEY, RULES
 from issue_analytics.kernel import Buckets
-from issue_analytics.scores import ALERTS_PER_SERIES_WEEK, HEADLINE, burden, strata
+from issue_analytics.scores import ALERTS_PER_SERIES_WEEK, HEADLINE, Ratio, burden, strata
 from issue_analytics.thresholds import PUBLISHED, STANDARD, FormulaConstants, ThresholdVariables
 from issue_analytics.tuning.binding import binding
 from issue_analytics.tuning.curve import curve
@@ -33,6 +33,8 @@ __all__ = ["Prepared", "prepare", "sweep"]
 
 _LOOSEST: Final = ThresholdVariables(0, 2, 2, 1, 1)
 """Hours over these limits are kept; looser settings are looked for anew when first asked for."""
+
+_ALERTS_PER_PROJECT_DAY: Final = Ratio("alerts_per_project_day", pl.col("alerts"), pl.col("days"))
 
 _COUNTED: Final = ("alerts", "duplicates", "unjudged", "false_alarms", "events_caught")
 _TRUTH: Final = (
@@ -343,21 +345,21 @@ class Prepared:
     ) -> pl.DataFrame:
         frame = pl.DataFrame({**dict(zip(VARIABLES, values.T, strict=True)), **columns})
         sums = self.groups.select(pl.col("exposed_hours", "quiet_hours", "events").sum()).row(0, named=True)
-        days = self.project_days["days"].sum()
+        sums["days"] = self.project_days["days"].sum()
         table = frame.with_columns(
             digest=digests_of(values),
             groups=pl.lit(self.groups.height, pl.Int64),
             projects=pl.lit(self.groups["project_id"].n_unique(), pl.Int64),
             series_weeks=pl.lit(sums["quiet_hours"] / 168),
-            **{name: pl.lit(value, pl.Int64) for name, value in sums.items()},
+            # as columns of their own: by a literal polars divides in another way, which differs in the last bit
+            **{name: np.full(len(values), value, dtype=np.int64) for name, value in sums.items()},
             median_delay_hours=pl.Series(delay).fill_nan(None),
-            alerts_per_project_day=pl.col("alerts") / days if days else pl.lit(None, pl.Float64),
             buckets=pl.lit(self.buckets),
             every=pl.lit(self.policy.every),
             offset=pl.lit(self.policy.offset),
             policy=pl.lit(self.policy.name),
             matching=pl.lit(str(self.matching)),
-        ).with_columns(ratio.by_row() for ratio in (*HEADLINE, ALERTS_PER_SERIES_WEEK))
+        ).with_columns(ratio.by_row() for ratio in (*HEADLINE, ALERTS_PER_SERIES_WEEK, _ALERTS_PER_PROJECT_DAY))
         if not self.labelled:
             table = table.with_columns(pl.lit(None, table.schema[name]).alias(name) for name in _TRUTH)
         return table.select(
