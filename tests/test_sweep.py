@@ -119,6 +119,10 @@ def test_settings_beyond_a_block_come_back_in_their_order(monkeypatch):
     whole = prepared.sweep(grid)
     assert_frame_equal(whole.select(VARIABLES), grid)
     assert whole["alerts"].n_unique() > 5
+    alone = [prepared.sweep(grid[number : number + 1]) for number in range(0, 700, 7)]
+    assert_frame_equal(whole[::7], pl.concat(alone))
+    few = prepared.tallies(grid[::70])
+    assert (prepared.tallies(grid).alerts[::70] == few.alerts).all()
     monkeypatch.setattr(engine_module, "SETTINGS", 64)
     monkeypatch.setattr(engine_module, "_CELLS", 3)
     monkeypatch.setattr(engine_module, "_STRETCH", 2)
@@ -166,6 +170,39 @@ def test_limits_of_a_prepared_history_are_those_of_the_backtest():
     mine = prepared.limits(thresholds, project_id=1, group_id=10)
     assert_frame_equal(mine, limits.filter(pl.col("project_id") == 1, pl.col("group_id") == 10))
     assert not mine.is_empty()
+
+
+def test_settings_with_no_critical_value_between_them_are_judged_together():
+    """Loose limits, some below 1, on a fine grid: each of its settings is as it is alone."""
+    rng = np.random.default_rng(15)
+    counts = random_counts(rng, groups=6, hours=500)
+    prepared = prepare(counts, at_bursts(rng, counts, number=8), buckets="dense")
+    grid = ThresholdVariables.grid(
+        std_multiplier=[0, 0.3, 2],
+        min_spike_multiplier=[0.1, 0.9, 1.5, 1.6, 4],
+        max_spike_multiplier=[0.9, 1.7, 3, 6],
+        min_bursty_multiplier=[0.05, 0.4, 0.41, 0.8, 1.5],
+        max_bursty_multiplier=[0.3, 0.5, 0.9, 1.5, 4],
+    )
+    first, place = engine_module._cells(prepared.hours(as_settings(grid)), as_settings(grid))
+    assert 100 < first.size < grid.height
+    assert (place[first] == np.arange(first.size)).all()
+    table = prepared.sweep(grid)
+    assert table["alerts"].n_unique() > 10
+    some = rng.choice(grid.height, 150, replace=False)
+    assert_frame_equal(table[some], pl.concat([prepared.sweep(grid[int(row) : int(row) + 1]) for row in some]))
+
+
+def test_limits_below_one_are_their_own_cells():
+    """Two events now and then, then ninety: where the limit is below 1 it is none, and nothing else tells where."""
+    rows = [(1, 7, MONDAY + hour * HOUR, 2) for hour in range(0, 240, 60)] + [(1, 7, MONDAY + 250 * HOUR, 90)]
+    counts = pl.DataFrame(rows, schema=["project_id", "group_id", "hour", "count"], orient="row")
+    grid = ThresholdVariables.grid(min_bursty_multiplier=np.arange(1, 100) / 100, max_bursty_multiplier=1)
+    alerts = sweep(counts, None, grid, buckets="dense")["alerts"]
+    assert alerts.to_list() == [0] * 49 + [1] * 50
+    for number in (48, 49):
+        one = ThresholdVariables(*grid.row(number))
+        assert backtest(counts, thresholds=one, buckets="dense").alerts.height == alerts[number]
 
 
 @pytest.mark.parametrize("cluster", ["group", "project"])
@@ -449,6 +486,8 @@ def test_flat_variables_are_told_from_those_that_matter():
     [
         ([], "there is none"),
         (["standard"], "number 0 is 'standard'"),
+        (5, "expected thresholds or a frame, got int"),
+        (pl.LazyFrame({"std_multiplier": [5]}), "expected thresholds or a frame, got LazyFrame"),
         (pl.DataFrame({"std_multiplier": [5]}), "no column min_spike_multiplier"),
         (pl.DataFrame({key: ["5"] for key in VARIABLES}), "std_multiplier is String"),
         (pl.DataFrame({key: [5.0, float("nan")] for key in VARIABLES}), "row 1: std_multiplier: nan"),

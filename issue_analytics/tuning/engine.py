@@ -5,9 +5,9 @@ what an alert is, and which escalation it caught, follows by operations on whole
 costs next to nothing. The rules are those of :mod:`~issue_analytics.backtest.matching`, to which tests hold them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from os import cpu_count
 from typing import Final
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from issue_analytics.critical import Critical
 from issue_analytics.tuning.bits import Words, below, column_sums, to_bits, width
-from issue_analytics.tuning.hours import Bools, Floats, Hours, Ints
+from issue_analytics.tuning.hours import Bools, Floats, Hours, Ints, fires
 
 __all__ = ["Events", "Outcome", "evaluate", "tallied"]
 
@@ -83,9 +83,15 @@ class _Fired:
 
 
 def evaluate(
-    hours: Hours, events: Events, settings: Floats, *, merge_hours: int, one_to_one: bool
-) -> Iterator[tuple[Ints, Outcome]]:
-    """Totals under each setting, a block at a time: which settings, by their place, and what they come to.
+    hours: Hours,
+    events: Events,
+    settings: Floats,
+    *,
+    merge_hours: int,
+    one_to_one: bool,
+    advance: Callable[[int], object] = lambda _: None,
+) -> Outcome:
+    """Totals under each setting.
 
     Args:
         hours: that could fire, at least those over the loosest of the settings.
@@ -93,20 +99,52 @@ def evaluate(
         settings: shape (settings, 5), variables in their usual order.
         merge_hours: whole hours over the limit at most so far apart are one alert.
         one_to_one: whether an alert catches one escalation only.
+        advance: is told of every number of settings done.
     """
-    # settings that are alike in what prunes most stand together, so that a block needs few hours
-    order = np.lexsort(settings.T[[4, 0, 2, 1, 3]])
     rules = _Rules(merge_hours, one_to_one)
+    first, place = _cells(hours, settings)
+    # settings that are alike in what prunes most stand together, so that a block needs few hours
+    order = np.lexsort(settings[first].T[[4, 0, 2, 1, 3]])
+    some, stands_for = settings[first[order]], np.bincount(place)[order]
+    blocks = [slice(low, low + SETTINGS) for low in range(0, order.size, SETTINGS)]
+    parts: list[Outcome] = []
+    with ThreadPoolExecutor(cpu_count() if len(blocks) > 1 else 1) as workers:
+        made = workers.map(lambda block: _totals(hours, events, some[block], rules), blocks)
+        for block, part in zip(blocks, made, strict=True):
+            parts.append(part)
+            advance(int(stands_for[block].sum()))
+    back = np.argsort(order)[place]
+    return Outcome(*(np.concatenate([getattr(part, field.name) for part in parts])[back] for field in fields(Outcome)))
 
-    def block(some: Ints) -> tuple[Ints, Outcome]:
-        return some, _totals(hours, events, settings[some], rules)
 
-    blocks = [order[low : low + SETTINGS] for low in range(0, order.size, SETTINGS)]
-    if len(blocks) == 1:
-        yield block(blocks[0])
-        return
-    with ThreadPoolExecutor(cpu_count()) as workers:
-        yield from workers.map(block, blocks)
+def _cells(hours: Hours, settings: Floats) -> tuple[Ints, Ints]:
+    """Settings with no critical value between them fire alike: the first of each such cell, and the cell of each.
+
+    In a grid most variables act in few hours, and most settings come to the same as another one.
+    """
+    if len(settings) <= SETTINGS // 64:
+        return np.arange(len(settings)), np.arange(len(settings))
+    loosest, tightest = settings.min(axis=0), settings.max(axis=0)
+    told = hours.critical
+    varies = fires(told, loosest) & ~fires(told, tightest)
+    cuts: list[list[Floats]] = [[] for _ in range(5)]
+    for critical, which in ((told, varies), (hours.floor, hours.floored)):
+        held = which & (critical.spike < tightest[2])  # the spike half may hold these back
+        cuts[0].append(critical.std[held & (critical.spike >= loosest[1])])
+        cuts[1].append(critical.spike[held])
+        cuts[2].append(critical.spike[held])
+        cuts[3].append(critical.bursty[which & critical.decay_fires])
+        cuts[4].append(critical.bursty[which & ~critical.decay_fires])
+    cell, size = np.zeros(len(settings), dtype=np.int64), 1
+    for values, parts in zip(settings.T, cuts, strict=True):
+        rank = np.searchsorted(np.unique(np.concatenate(parts)), values)
+        found, rank = np.unique(rank, return_inverse=True)
+        if size * found.size >= 2**62:  # numbers that small again
+            known, cell = np.unique(cell, return_inverse=True)
+            size = known.size
+        cell, size = cell * found.size + rank, size * found.size
+    _, first, place = np.unique(cell, return_index=True, return_inverse=True)
+    return first, place
 
 
 def tallied(
@@ -131,10 +169,11 @@ def tallied(
         one_to_one: as in :func:`evaluate`.
     """
     rules = _Rules(merge_hours, one_to_one)
-    alerts, false, caught = (np.zeros((len(settings), clusters), dtype=np.int32) for _ in range(3))
-    for low in range(0, len(settings), SETTINGS):
-        block = settings[low : low + SETTINGS]
-        # in a grid most settings fire in the same hours as another one
+    cells, cell = _cells(hours, settings)
+    alerts, false, caught = (np.zeros((len(cells), clusters), dtype=np.int32) for _ in range(3))
+    for low in range(0, len(cells), SETTINGS):
+        block = settings[cells[low : low + SETTINGS]]
+        # what lies in different cells may still fire in the same hours
         first, place = _alike(hours, block)
         some = block[first]
         found = [np.zeros((len(some), clusters), dtype=np.int32) for _ in range(3)]
@@ -146,7 +185,7 @@ def tallied(
                     total[:, which] += sums[:, : len(some)].T
         for whole, part_ in zip((alerts, false, caught), found, strict=True):
             whole[low : low + SETTINGS] = part_[place]
-    return alerts, false, caught
+    return alerts[cell], false[cell], caught[cell]
 
 
 def _alike(hours: Hours, settings: Floats) -> tuple[Ints, Ints]:

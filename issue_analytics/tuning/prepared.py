@@ -24,7 +24,7 @@ from issue_analytics.scores import ALERTS_PER_SERIES_WEEK, HEADLINE, Ratio, burd
 from issue_analytics.thresholds import PUBLISHED, STANDARD, FormulaConstants, ThresholdVariables
 from issue_analytics.tuning.binding import binding
 from issue_analytics.tuning.curve import curve
-from issue_analytics.tuning.engine import Events, evaluate, tallied
+from issue_analytics.tuning.engine import Events, Outcome, evaluate, tallied
 from issue_analytics.tuning.hours import Hours, hours_over, limits_from
 from issue_analytics.tuning.settings import VARIABLES, array_of, as_frame, as_settings, digests_of
 from issue_analytics.tuning.tallies import Tallies
@@ -203,21 +203,16 @@ class Prepared:
             SettingsError: there is no setting, or one is none; the message says which row.
         """
         values = as_settings(settings)
-        columns = {name: np.zeros(len(values), dtype=np.int64) for name in _COUNTED}
-        delay = np.full(len(values), np.nan)
         with _bar(len(values), progress) as bar:
-            for some, outcome in evaluate(
+            outcome = evaluate(
                 self.hours(values),
                 self._events(),
                 values,
                 merge_hours=timedelta(hours=self.matching.merge_hours) // HOUR,
                 one_to_one=self.matching.pairing == "one_to_one",
-            ):
-                for name, column in columns.items():
-                    column[some] = getattr(outcome, name)
-                delay[some] = outcome.median_delay
-                bar.update(some.size)
-        return self._table(values, columns, delay)
+                advance=bar.update,
+            )
+        return self._table(values, outcome)
 
     def tallies(
         self, settings: "pl.DataFrame | Iterable[ThresholdVariables]", *, cluster: Cluster = "group"
@@ -340,10 +335,8 @@ class Prepared:
         left = pl.when("cut_off").then(hours_in(pl.col("watched_until") - pl.col("escalated_at")))
         return Events(group.to_numpy(), self.events.select(left.fill_null(float("inf"))).to_series().to_numpy())
 
-    def _table(
-        self, values: NDArray[np.float64], columns: dict[str, NDArray[np.int64]], delay: NDArray[np.float64]
-    ) -> pl.DataFrame:
-        frame = pl.DataFrame({**dict(zip(VARIABLES, values.T, strict=True)), **columns})
+    def _table(self, values: NDArray[np.float64], outcome: Outcome) -> pl.DataFrame:
+        frame = as_frame(values).with_columns(pl.Series(name, getattr(outcome, name)) for name in _COUNTED)
         sums = self.groups.select(pl.col("exposed_hours", "quiet_hours", "events").sum()).row(0, named=True)
         sums["days"] = self.project_days["days"].sum()
         table = frame.with_columns(
@@ -353,7 +346,7 @@ class Prepared:
             series_weeks=pl.lit(sums["quiet_hours"] / 168),
             # as columns of their own: by a literal polars divides in another way, which differs in the last bit
             **{name: np.full(len(values), value, dtype=np.int64) for name, value in sums.items()},
-            median_delay_hours=pl.Series(delay).fill_nan(None),
+            median_delay_hours=pl.Series(outcome.median_delay).fill_nan(None),
             buckets=pl.lit(self.buckets),
             every=pl.lit(self.policy.every),
             offset=pl.lit(self.policy.offset),
