@@ -260,6 +260,21 @@ def test_every_objective_can_be_asked(work, arguments, asked):
     assert bounded.get(asked.name, "recall") in text
 
 
+def test_an_interval_that_is_not_defined_is_left_away(tmp_path):
+    """Without a false alarm all draws are alike: nothing is told of how sure the corrected score is."""
+    rows, labels = [], []
+    for group in range(24):
+        counts = np.full(700, 10)
+        counts[300 + group] = 200
+        labels.append((1, group, MONDAY + (300 + group) * HOUR, MONDAY + (301 + group) * HOUR, "human"))
+        rows += [(1, group, MONDAY + hour * HOUR, int(count)) for hour, count in enumerate(counts)]
+    imported(tmp_path, pl.DataFrame(rows, COUNTS, orient="row"), pl.DataFrame(labels, ESCALATIONS, orient="row"))
+    arguments = ("--vary", "min_bursty_multiplier=1,2", "--held-out", 0, "--resamples", 100)
+    text = run("recommend", "data", "--cost-ratio", 2, *arguments, cwd=tmp_path).stdout
+    assert "100.0%" in text
+    assert "n/a" not in text
+
+
 def test_the_file_says_where_its_numbers_came_from(place):
     out = place / "deep" / "acme.toml"
     arguments = ("recommend", "data", "--cost-ratio", 8, "--buckets", "dense", *QUICK, "--out", "deep/acme.toml")
@@ -362,6 +377,21 @@ def test_segments_that_pay_are_in_the_file(tmp_path):
     assert made.provenance["recall_corrected"] == pytest.approx(scores["recall"]["corrected"], rel=1e-3)
     assert "recall_held_out" not in made.provenance
     assert f"one for all: the best of the search, {common}" in text
+    assert not {"held_out_events", "better_than_default", "p"} & set(made.provenance)
+    assert text.endswith(
+        "thresholds: own.toml\n  they are the one for all and those by project_id, not the recommended one\n"
+    )
+    # no command judges a part of a set as if it were the whole
+    for command in (
+        ("sweep", "data", "--default", "own.toml"),
+        ("recommend", "data", "--cost-ratio", 2, "--default", "own.toml"),
+        ("backtest", "data", "--thresholds", "own.toml", "--out", "runs/own"),
+        ("explain", "data", "--group", 1, "--at", "2026-01-20T09:00", "--thresholds", "own.toml"),
+        ("forecast", "data", "--thresholds", "own.toml"),
+    ):
+        assert "own.toml: has thresholds of their own by project_id" in refused(*command, cwd=tmp_path)
+    run("thresholds", "export", "own.toml", "--segment", "common", "--out", "common.json", cwd=tmp_path)
+    run("forecast", "data", "--thresholds", "common.json", cwd=tmp_path)
 
 
 def test_hostile_names_are_only_names(work, tmp_path):

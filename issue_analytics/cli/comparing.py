@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from issue_analytics.cli.options import AsJson
+from issue_analytics.cli.options import AsJson, one_set
 from issue_analytics.cli.show import fold, say, say_json
 from issue_analytics.cli.show_scores import show_comparison
 from issue_analytics.errors import SettingsError
@@ -88,12 +88,10 @@ def compare(
 
 def _chosen(run: "Run", name: str | None, option: str) -> "BacktestResult":
     """The setting of a run that was named, or its only one."""
-    from issue_analytics.threshold_files import load_thresholds
-
     known = {result.thresholds.name or result.thresholds.digest: result for result in run.results}
     if name is None and len(run.results) == 1:
         return run.results[0]
-    wanted = load_thresholds(name).digest if name and name.endswith((".toml", ".json")) else name
+    wanted = one_set(name).digest if name and name.endswith((".toml", ".json")) else name
     found = [result for result in run.results if wanted in (result.thresholds.name, result.thresholds.digest)]
     if name is None or len(found) != 1:
         what = "has several settings" if name is None else f"has no setting {name!r}"

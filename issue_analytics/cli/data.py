@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from issue_analytics.cli.options import AsJson, Buckets, write_whole
-from issue_analytics.cli.show import say, say_json, show_coverage, show_dataset, table
+from issue_analytics.cli.options import AsJson, Buckets, one_set, write_whole
+from issue_analytics.cli.show import fold, say, say_json, show_coverage, show_dataset, table
 from issue_analytics.errors import DatasetError, SettingsError
 
 if TYPE_CHECKING:
@@ -157,11 +157,10 @@ def forecast(
 
     from issue_analytics.dataset import open_dataset
     from issue_analytics.forecast import forecast as make
-    from issue_analytics.threshold_files import load_thresholds
 
     if out is not None and out.suffix not in {".parquet", ".csv"}:
         raise SettingsError(f"--out {out}: name a .parquet or .csv file.")
-    variables = load_thresholds(thresholds)
+    variables = one_set(thresholds)
     counts = open_dataset(dataset).hourly_counts.collect()
     moment = _moment(counts, dataset, as_of)
     limits = make(counts, moment, thresholds=variables, buckets=buckets, days=days)
@@ -180,7 +179,8 @@ def forecast(
         )
         return
     rules = ", ".join(f"{number:,} {rule}" for rule, number in by_rule.items())
-    say(f"limits made at {moment:%Y-%m-%d %H:%M} UTC with {variables} ({variables.digest}), {buckets} buckets: {rules}")
+    made = f"limits made at {moment:%Y-%m-%d %H:%M} UTC"
+    fold(f"{made} with {variables} ({variables.digest}), {buckets} buckets: {rules}")
     if out is not None:
         say(f"{limits.height:,} rows in {out}")
         return

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from issue_analytics.cli.history import DatasetArgument, Offset, truth_of
-from issue_analytics.cli.options import AsJson, Buckets
+from issue_analytics.cli.options import AsJson, Buckets, one_set
 from issue_analytics.cli.show import fold, say, say_json
 from issue_analytics.errors import DatasetError, SettingsError
 
@@ -57,12 +57,11 @@ def explain(
     from issue_analytics.explain import explain as find
     from issue_analytics.forecast import forecast_schedule
     from issue_analytics.reporting.text import clean
-    from issue_analytics.threshold_files import load_thresholds
 
     if plot is not None and plot.suffix not in _PICTURES:
         raise SettingsError(f"--plot {plot}: name a {', '.join(_PICTURES[:-1])} or {_PICTURES[-1]} file.")
     moment = _moment(at)
-    variables, policy = load_thresholds(thresholds), Policy(every=every, offset=offset)
+    variables, policy = one_set(thresholds), Policy(every=every, offset=offset)
     data = open_dataset(dataset)
     mine = pl.col("group_id") == group
     if project is not None:

@@ -20,7 +20,7 @@ from issue_analytics.cli.history import (
     history_of,
     matching_of,
 )
-from issue_analytics.cli.options import AsJson, Buckets, Merged, Thresholds, write_whole
+from issue_analytics.cli.options import AsJson, Buckets, Merged, Thresholds, one_set, write_whole
 from issue_analytics.cli.show import fold, say, say_json, show_parity, show_replays
 from issue_analytics.cli.show_scores import show_results
 from issue_analytics.errors import DatasetError, SettingsError
@@ -67,14 +67,13 @@ def backtest(
     from issue_analytics.backtest import backtest as judge
     from issue_analytics.backtest import policy_named, write_run
     from issue_analytics.coverage import coverage
-    from issue_analytics.threshold_files import load_thresholds
 
     if dataset.resolve() in (out.resolve(), *out.resolve().parents) or out.resolve() in dataset.resolve().parents:
         raise SettingsError(f"--out {out}: a run cannot lie in its dataset, nor around it.")
     rules = policy_named(policy)
     rules = replace(rules, every=every or rules.every, offset=offset)
     matching = matching_of(lead=lead, grace=grace, open_=open_, merge=merge, pairing=pairing)
-    settings = [load_thresholds(name) for name in dict.fromkeys(thresholds)]
+    settings = [one_set(name) for name in dict.fromkeys(thresholds)]
     past = history_of(dataset, truth=truth, store=store, silence=silence, merged=merged)
     data, exposure = past.data, past.exposure
     changes = occurrences = None
@@ -154,13 +153,12 @@ def replay(
     from issue_analytics.backtest import policy_named
     from issue_analytics.backtest import replay as play
     from issue_analytics.dataset import open_dataset
-    from issue_analytics.threshold_files import load_thresholds
 
     rules = replace(policy_named(policy), rearchive=rearchive, velocity=velocity)
     rules = rules if every is None else replace(rules, every=every, name=f"{policy}, every {every}")
     if not rules.lifecycle:
         raise SettingsError(f"--policy {policy}: it has no lifecycle to replay; use production or production-2023.")
-    settings = [load_thresholds(name) for name in dict.fromkeys(thresholds)]
+    settings = [one_set(name) for name in dict.fromkeys(thresholds)]
     if out is not None and out.exists():
         raise DatasetError(f"--out {out}: exists already; choose another folder.")
     data = open_dataset(dataset)
@@ -220,11 +218,10 @@ def parity(
     from issue_analytics.backtest.parity import parity as compare
     from issue_analytics.backtest.policy import policy_named
     from issue_analytics.dataset import open_dataset
-    from issue_analytics.threshold_files import load_thresholds
 
     if out is not None and out.suffix not in {".parquet", ".csv"}:
         raise SettingsError(f"--out {out}: name a .parquet or .csv file.")
-    variables, when = load_thresholds(thresholds), policy_named(policy)
+    variables, when = one_set(thresholds), policy_named(policy)
     data = open_dataset(dataset)
     found = compare(
         data.hourly_counts, data.status_changes, data.recorded_forecasts, occurrences=data.occurrences,

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from issue_analytics.errors import DatasetError
+from issue_analytics.errors import DatasetError, SettingsError
 
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["AsJson", "Buckets", "Merged", "Thresholds", "write_whole"]
+    from issue_analytics.thresholds import ThresholdVariables
+
+__all__ = ["AsJson", "Buckets", "Merged", "Thresholds", "one_set", "write_whole"]
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 Thresholds = Annotated[
@@ -28,6 +30,24 @@ Merged = Annotated[
     Literal["leave-out", "keep"],
     typer.Option(help="What to do with issues whose events were merged, moved or deleted after the fact."),
 ]
+
+
+def one_set(name: str) -> "ThresholdVariables":
+    """The thresholds of a set or a file, for all issues.
+
+    Raises:
+        SettingsError: there is no such set, or segments of it have their own: the common ones alone would be told as
+            the whole set.
+    """
+    from issue_analytics.threshold_files import read_threshold_set
+
+    found = read_threshold_set(name)
+    if found.digest != found.thresholds.digest:
+        raise SettingsError(
+            f"{name}: has thresholds of their own by {found.by}, and here one set is for all issues. Take one of them: "
+            "issue-analytics thresholds export FILE --segment common --out common.json."
+        )
+    return found.thresholds
 
 
 def write_whole(frame: "pl.DataFrame", out: Path) -> None:

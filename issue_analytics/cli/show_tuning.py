@@ -138,6 +138,8 @@ def _say_scores(found: "Recommendation") -> None:
 
 def _with_interval(row: Row, kind: str, form: Callable[[float | None], str]) -> str:
     value, low, high = row[kind], row[f"{kind}_low"], row[f"{kind}_high"]
+    if low is None and high is None:  # a table has its lines all the same
+        return f"{form(value)}\n"
     return f"{form(value)}\n{form(low).removesuffix('%')}-{form(high)}"
 
 

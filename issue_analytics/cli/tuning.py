@@ -23,7 +23,7 @@ from issue_analytics.cli.history import (
     history_of,
     matching_of,
 )
-from issue_analytics.cli.options import AsJson, Buckets, Merged, write_whole
+from issue_analytics.cli.options import AsJson, Buckets, Merged, one_set, write_whole
 from issue_analytics.cli.show import say, say_json
 from issue_analytics.cli.show_tuning import show_recommendation, show_sweep
 from issue_analytics.errors import DatasetError, SettingsError
@@ -113,13 +113,12 @@ def sweep(
     best of many is partly luck: recommend says what is left of it.
     """
     from issue_analytics.backtest import Policy
-    from issue_analytics.threshold_files import load_thresholds
     from issue_analytics.tuning.binding import flat_variables
 
     if out is not None and out.suffix not in {".parquet", ".csv"}:
         raise SettingsError(f"--out {out}: name a .parquet or .csv file.")
     settings = _settings(vary, sample, range_, method, seed)
-    current = load_thresholds(default)
+    current = one_set(default)
     matching = matching_of(lead=lead, grace=grace, open_=open_, merge=merge, pairing=pairing)
     policy = Policy(every=every, offset=offset)
     past = history_of(dataset, truth=truth, store=store, silence=silence, merged=merged)
@@ -226,14 +225,14 @@ def recommend(
     beside those of what one has now. With too few escalations to choose by it refuses (exit code 2).
     """
     from issue_analytics.backtest import Policy
-    from issue_analytics.threshold_files import load_thresholds, write_thresholds
+    from issue_analytics.threshold_files import write_thresholds
     from issue_analytics.tuning.recommending import recommend as choose
 
     if out is not None and out.suffix != ".toml":
         raise SettingsError(f"--out {out}: thresholds are written as TOML; let the name end in .toml.")
     objective = _objective(budget, per, min_recall, cost_ratio)
     settings = _settings(vary, sample, range_, method, seed)
-    current = load_thresholds(default)
+    current = one_set(default)
     matching = matching_of(lead=lead, grace=grace, open_=open_, merge=merge, pairing=pairing)
     policy = Policy(every=every, offset=offset)
     past = history_of(dataset, truth=truth, store=store, silence=silence, merged=merged)
@@ -264,6 +263,8 @@ def recommend(
     show_recommendation(past, prepared, found, split)
     if out is not None:
         say(f"\nthresholds: {out}")
+        if split is not None and split.pays:
+            say(f"  they are the one for all and those by {by}, not the recommended one")
 
 
 def _by_option(message: str) -> str:
@@ -372,6 +373,10 @@ def _provenance(
     from importlib.metadata import version
 
     span, corrected = past.data.manifest["span"], found.corrected
+    # of the one setting for all; nothing but the data that chose has judged those of segments
+    of_one: dict[str, Any] = {}
+    if split is None or not split.pays:
+        of_one = {"held_out_events": found.held_out_events, "better_than_default": found.better, "p": found.p}
     told: dict[str, Any] = {
         "data": str(past.data.path).encode(errors="backslashreplace").decode(),  # names of files need be no text
         "data_digest": past.digest,
@@ -388,9 +393,7 @@ def _provenance(
         "settings_tried": corrected.choice.tried,
         "chosen_before": found.cut,
         "events": corrected.events,
-        "held_out_events": found.held_out_events,
-        "better_than_default": found.better,
-        "p": found.p,
+        **of_one,
         "cluster": cluster,
         "resamples": corrected.resamples,
         "seed": seed,
