@@ -70,6 +70,37 @@ def test_an_interrupted_search_goes_on_where_it_was(prepared, tmp_path):
         assert other.trials["trial"].to_list() == [0, 1]
 
 
+def test_a_search_that_was_killed_tries_the_start_and_nothing_twice(prepared, tmp_path, monkeypatch):
+    """The first trials were proposed, and the process ended before any was counted."""
+    storage, objective = tmp_path / "trials.db", Objective(cost_ratio=5)
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sys.modules["issue_analytics.tuning.search"], "_sums", killed)
+        with pytest.raises(KeyboardInterrupt):
+            search(prepared, objective, trials=8, storage=storage, batch=4)
+    found = search(prepared, objective, trials=6, storage=storage)
+    standard = tuple(map(float, STANDARD.to_dict().values()))
+    assert standard in found.trials.select(VARIABLES).rows()
+    more = search(prepared, objective, trials=12, storage=storage)
+    assert more.trials.select(VARIABLES).n_unique() == 12
+
+
+def test_who_is_in_which_segment_is_part_of_the_question(tmp_path):
+    sim = simulate(groups=60, days=28, seed=4)
+    groups, storage = sim.hourly_counts.select("project_id", "group_id").unique(), tmp_path / "trials.db"
+    found = [
+        search(
+            prepare(sim.hourly_counts, sim.escalations, buckets="dense", types=groups.with_columns(type=kind)),
+            Objective(cost_ratio=5), trials=trials, by="type", storage=storage,
+        )
+        for kind, trials in ((pl.col("group_id") % 2, 3), (pl.col("group_id") // 2 % 2, 1))
+    ]  # fmt: skip
+    assert [one.trials["trial"].n_unique() for one in found] == [3, 1]
+
+
 def test_other_data_start_anew(tmp_path):
     sim = simulate(groups=60, days=28, seed=4)
     storage, objective = tmp_path / "trials.db", Objective(cost_ratio=5)
@@ -117,6 +148,7 @@ def test_fixed_variables_stay_and_a_maximum_is_no_lower_than_its_minimum(prepare
         ({"ranges": {"std_multiplier": (3, 2)}}, "std_multiplier: expected"),
         ({"storage": "nowhere://at/all"}, "storage: no trials can be kept there"),
         ({"storage": "no/such/folder/trials.db"}, "storage: no trials can be kept there"),
+        ({"storage": "what?.db"}, "storage: what.*: a name with a"),
     ],
 )
 def test_what_makes_no_sense_is_refused(prepared, options, said, tmp_path, monkeypatch):

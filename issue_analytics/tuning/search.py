@@ -115,7 +115,8 @@ def search(
     chosen = _checked(prepared, ranges, by, trials, batch)
     segments = _segments(prepared, by)
     study = _study(storage, f"issue-analytics-{_fingerprint(prepared, objective, chosen, by, start)}", seed)
-    if not study.trials:
+    # also where an earlier call was stopped before its first trials were counted
+    if not _done(study):
         study.enqueue_trial(
             {
                 _parameter(number, name): min(max(float(getattr(start, name)), low), high)
@@ -168,14 +169,18 @@ def _study(storage: str | Path | None, name: str, seed: int) -> "Study":
 
     said = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    place = None if storage is None else str(storage)
+    if place is not None and "://" not in place:
+        if "?" in place:
+            raise SettingsError(f"storage: {place}: a name with a ? would be taken for options; choose another one.")
+        place = f"sqlite:///{place}"
     try:
-        return optuna.create_study(
-            storage=None if storage is None else str(storage) if "://" in str(storage) else f"sqlite:///{storage}",
-            study_name=name,
-            sampler=optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True),
-            direction="maximize",
-            load_if_exists=True,
+        study = optuna.create_study(storage=place, study_name=name, direction="maximize", load_if_exists=True)
+        # the same seed again would propose again what was tried before the interruption
+        study.sampler = optuna.samplers.TPESampler(
+            seed=seed + len(study.get_trials(deepcopy=False)), multivariate=True, constant_liar=True
         )
+        return study
     except (SQLAlchemyError, ImportError) as error:
         reason = str(error).splitlines()[0]
         raise SettingsError(f"storage: no trials can be kept there ({reason}); name a file or a database.") from None
@@ -307,6 +312,8 @@ def _fingerprint(
 ) -> str:
     """The same for the same data, question and ranges only: trials of another question say nothing about this one."""
     told = hashlib.sha256()
+    if by is not None:  # who is in which segment hangs on types and first sightings too
+        told.update(repr(prepared.groups[by].to_list()).encode())
     for frame in (prepared.watched, prepared.exposure, prepared.windows, prepared.statistics):
         numbers = frame.select(cs.numeric() | cs.temporal() | cs.boolean())
         for column in numbers.sort(numbers.columns[:4]):
