@@ -517,6 +517,12 @@ def test_the_half_that_keeps_an_hour_from_firing_and_its_bound():
     assert "never less than the weighted mean and min_spike_multiplier 5 x the mean" in of(steady, "spike").text
     assert not of(steady, "spike").fires
     assert "the other half, 50, did so too" in of(steady, "spike").text
+    rare = [0] * 168
+    rare[20] = 2
+    found = ia.explain(history(rare, hour=180, count=4), 7, MONDAY + 180 * HOUR, buckets="dense", missed=True)
+    assert (found.limit, int(found.terms.spike.value)) == (4, 0)
+    assert not of(found, "bursty").fires
+    assert of(found, "bursty").text.endswith("the other half alone would make a limit of 0, which never fires.")
 
 
 def test_an_hour_nobody_looked_at():

@@ -230,7 +230,12 @@ def _halves(at: Situation, week: Week, terms: Terms) -> Iterator[Reason]:
             continue
         other = int(both["spike" if name == "bursty" else "bursty"].value)
         fires = 1 <= other < at.count
-        told = "it alone kept the hour from firing" if fires else f"the other half, {number(other)}, did so too"
+        if fires:
+            told = "it alone kept the hour from firing"
+        elif other:
+            told = f"the other half, {number(other)}, did so too"
+        else:
+            told = "the other half alone would make a limit of 0, which never fires"
         what = _bursty(half, week, terms) if name == "bursty" else _spike(half, terms, at.thresholds)
         text = f"{number(at.count)} is within the {name} half of the limit, {number(half.value)}: {what}; {told}."
         yield Reason(kind=name, text=text, limit=other, fires=fires)
