@@ -430,6 +430,8 @@ def test_shares_of_binding_variables_equal_a_loop_over_limits():
     counts = random_counts(rng, groups=8, hours=500)
     thresholds = ThresholdVariables(2, 1.5, 4, 1.2, 2.5)
     prepared = prepare(counts, buckets="dense")
+    with pytest.raises(SettingsError, match="expected ThresholdVariables"):
+        prepared.binding("standard")
     shares = prepared.binding(thresholds)
     tally = dict.fromkeys(shares["term"].to_list(), 0)
     exposed = prepared.exposure.rows()

@@ -266,6 +266,8 @@ def test_what_cannot_be_chosen_from():
     budget = Objective(alerts_per_series_week=1)
     with pytest.raises(SettingsError, match="no settings"):
         best_setting(table.clear(), budget)
+    with pytest.raises(SettingsError, match="errors: expected a number"):
+        choose(tallies, settings, budget, errors=-1)
     with pytest.raises(SettingsError, match="no column alerts_per_series_week"):
         best_setting(table.drop("alerts_per_series_week"), budget)
     assert best_setting(table.with_columns(alerts=0, false_alarms=0, events_caught=0), budget) == 0

@@ -208,6 +208,30 @@ def test_what_is_refused_says_why(sim):
         recommend(sim.hourly_counts, sim.escalations, GRID, objective="recall")
     with pytest.raises(SettingsError, match="cluster"):
         recommend(sim.hourly_counts, sim.escalations, GRID, objective=COST, cluster="team")
+    for errors in (-1, float("nan"), "1"):
+        with pytest.raises(SettingsError, match="errors: expected a number"):
+            recommend(sim.hourly_counts, sim.escalations, GRID, objective=COST, errors=errors)
+    with pytest.raises(SettingsError, match="seed: expected 0 or more"):
+        recommend(sim.hourly_counts, sim.escalations, GRID, objective=COST, seed=-1, resamples=20, **DENSE)
+
+
+def test_a_short_run_shows_no_bar(sim, capsys):
+    recommend(sim.hourly_counts, sim.escalations, GRID.head(2), objective=COST, resamples=20, **DENSE)
+    assert capsys.readouterr().err == ""
+
+
+def test_what_is_bounded_may_hold_the_luck_and_no_sentence_says_there_is_none(sim):
+    """The false alarms of the best at a least recall look no better than they are; that it keeps the bound may."""
+    bounded = Objective(min_recall=0.7)
+    found = recommend(sim.hourly_counts, sim.escalations, GRID, objective=bounded, resamples=60, **DENSE)
+    row = found.table.filter(setting="best", score=bounded.score_name).row(0, named=True)
+    assert row["corrected"] < row["apparent"]
+    [best] = [sentence for sentence in found.why if sentence.startswith("Best of the search")]
+    assert best.endswith(f"{row['corrected']:.3g} on groups that had no part in choosing.")
+    low = recommend(
+        sim.hourly_counts, sim.escalations, GRID, objective=Objective(min_recall=0.6), resamples=60, **DENSE
+    )
+    assert any(sentence.endswith(" better than it is.") for sentence in low.why)
 
 
 def test_a_bound_that_nothing_keeps_and_a_default_that_breaks_it_are_said(sim):

@@ -42,7 +42,7 @@ def cluster_weights(clusters: int, *, resamples: int = 2000, seed: int | Sequenc
         seed: of numpy's default generator.
 
     Raises:
-        SettingsError: fewer than one cluster or resample.
+        SettingsError: fewer than one cluster or resample, or a seed below 0.
 
     >>> weights = next(cluster_weights(5, resamples=3))
     >>> weights.shape, weights.sum(axis=1).tolist()
@@ -50,6 +50,8 @@ def cluster_weights(clusters: int, *, resamples: int = 2000, seed: int | Sequenc
     """
     if clusters < 1 or resamples < 1:
         raise SettingsError(f"{resamples} resamples of {clusters} clusters: there must be at least one of each.")
+    if isinstance(seed, int) and seed < 0:
+        raise SettingsError(f"seed: expected 0 or more, got {seed}.")
     return _weights(clusters, resamples, seed, max(1, _CELLS // clusters))
 
 

@@ -11,7 +11,7 @@ from issue_analytics.formula import BURSTY, SPIKE
 from issue_analytics.frames import KEY, RULES
 from issue_analytics.scores.days import limit_spans, limits_of
 from issue_analytics.scores.strata import STRATA
-from issue_analytics.thresholds import STANDARD, ThresholdVariables
+from issue_analytics.thresholds import STANDARD, ThresholdVariables, check_thresholds
 from issue_analytics.tuning.hours import limits_from
 from issue_analytics.tuning.settings import VARIABLES
 
@@ -41,7 +41,7 @@ def binding(prepared: "Prepared", thresholds: ThresholdVariables = STANDARD, *, 
         judged group and a UTC day, each limit that was in force on it), ``share`` (of the limit-days of the stratum).
 
     Raises:
-        SettingsError: ``by`` is no stratum.
+        SettingsError: ``by`` is no stratum, or the setting is none.
 
     >>> from issue_analytics.simulate import simulate
     >>> from issue_analytics.tuning.prepared import prepare
@@ -50,6 +50,7 @@ def binding(prepared: "Prepared", thresholds: ThresholdVariables = STANDARD, *, 
     >>> shares.filter(pl.col("share") > 0.02).select("term", pl.col("share").round(2)).rows()
     [('min_bursty_multiplier', 0.89), ('decay', 0.03), ('none', 0.08)]
     """
+    check_thresholds(thresholds)
     if by is not None and by not in STRATA:
         raise SettingsError(f"by: {by!r} is none of {', '.join(STRATA)}.")
     rows = prepared.statistics

@@ -14,7 +14,16 @@ from issue_analytics.tuning.objective import HOURS_PER_WEEK, Objective, Totals
 from issue_analytics.tuning.settings import VARIABLES, as_settings, digests_of
 from issue_analytics.tuning.tallies import Tallies
 
-__all__ = ["Choice", "best_setting", "choose", "choose_from", "cost_curve", "pareto_front", "within_error"]
+__all__ = [
+    "Choice",
+    "best_setting",
+    "check_errors",
+    "choose",
+    "choose_from",
+    "cost_curve",
+    "pareto_front",
+    "within_error",
+]
 
 _COUNTED: Final = ("events", "events_caught", "false_alarms", "alerts")
 
@@ -224,7 +233,7 @@ def choose(
         errors: how many standard errors; 0 takes the simplest of those that tie with the best.
 
     Raises:
-        SettingsError: there are no settings, or not as many as in the tallies.
+        SettingsError: there are no settings, not as many as in the tallies, or ``errors`` is no number from 0 on.
 
     >>> caught, false = np.array([[1, 1, 0, 1], [1, 1, 1, 1]]), np.array([[0, 0, 0, 0], [1, 0, 3, 0]])
     >>> hours = np.full(4, 168)
@@ -241,6 +250,7 @@ def choose_from(
     family: Family, objective: Objective, reference: ThresholdVariables, errors: float
 ) -> tuple[Choice, tuple[int, int]]:
     """As :func:`choose`, of a family; and the numbers of the best and of the recommended setting in it."""
+    check_errors(errors)
     totals = family.totals(np.ones((1, family.clusters)))
     chosen = family.choose(objective, errors=errors)
     best, error = int(chosen.best[0]), float(chosen.error[0])
@@ -273,6 +283,16 @@ def choose_from(
         plateau=plateau.select(*order, "behind"),
     )
     return choice, (best, recommended)
+
+
+def check_errors(errors: float) -> None:
+    """Refuse a reach of the plateau that leaves not even the best on it.
+
+    Raises:
+        SettingsError: it is no number, or below 0.
+    """
+    if isinstance(errors, bool) or not isinstance(errors, int | float) or not 0 <= errors < np.inf:
+        raise SettingsError(f"errors: expected a number of standard errors from 0 on, got {errors!r}.")
 
 
 def _columns(table: pl.DataFrame, names: Sequence[str]) -> None:

@@ -22,7 +22,7 @@ from issue_analytics.scores import (
 )
 from issue_analytics.scores.by import probability
 from issue_analytics.thresholds import STANDARD, ThresholdVariables, check_thresholds
-from issue_analytics.tuning.choosing import Choice, choose_from, pareto_front
+from issue_analytics.tuning.choosing import Choice, check_errors, choose_from, pareto_front
 from issue_analytics.tuning.family import Family
 from issue_analytics.tuning.honest import MIN_EVENTS, ROWS, SelectionCorrected, corrected_of, enough, sides
 from issue_analytics.tuning.objective import Objective, Totals
@@ -165,6 +165,7 @@ def recommend(
         raise SettingsError(f"objective: expected an Objective, got {objective!r}.")
     cluster_columns(cluster)
     confidence = probability("confidence", confidence)
+    check_errors(errors)
     values = _with_default(as_settings(settings), default)
     whole = prepare(counts, escalations, **options)
     cut = _cut(whole, held_out)
@@ -183,14 +184,14 @@ def recommend(
     number = len(values) * (1 if late is None else 2)
     with tqdm(total=number, desc="recommend", unit="setting", delay=2, leave=False, disable=progress is False) as bar:
         family = Family.gathered(values, _parts(early, values, cluster, bar), default)
-        bar.set_postfix_str("drawing again")
+        _say(bar, "drawing again")
         found = corrected_of(
             family, family.find(default, values), objective, default=default, errors=errors, resamples=resamples,
             confidence=confidence, seed=seed,
         )  # fmt: skip
         choice = on_all = found.choice
         if late is not None:
-            bar.set_postfix_str("all of the time")
+            _say(bar, "all of the time")
             every = Family.gathered(values, _parts(whole, values, cluster, bar), default)
             on_all = choose_from(every, objective, default, errors)[0]
     three = [default, choice.best, choice.recommended]
@@ -258,6 +259,11 @@ def _parts(prepared: Prepared, values: Floats, cluster: Cluster, bar: Any) -> It
         rows = pl.DataFrame(values[begin : begin + step], schema=list(VARIABLES), orient="row")
         yield prepared.tallies(rows, cluster=cluster)
         bar.update(rows.height)
+
+
+def _say(bar: Any, text: str) -> None:
+    """What a bar is at; to show that at once would show the bar before its time."""
+    bar.set_postfix_str(text, refresh=not bar.disable and bar.format_dict["elapsed"] > bar.delay)
 
 
 def _each(tallies: Tallies, setting: int) -> Totals:
@@ -412,8 +418,8 @@ def _why(
     when = "all judged time" if cut is None else f"judged time before {cut:%Y-%m-%d %H:%M} UTC"
     told = [
         f"Asked: {objective}.",
-        f"Tried: {choice.tried:,} settings ({choice.distinct:,} differ in what they do) on {found.events:,} "
-        f"escalations in {found.with_events:,} of {found.clusters:,} {cluster}s, {when}.",
+        f"Tried: {choice.tried:,} setting{'' if choice.tried == 1 else 's'} ({choice.distinct:,} differ in what they "
+        f"do) on {found.events:,} escalations in {found.with_events:,} of {found.clusters:,} {cluster}s, {when}.",
     ]
     if not choice.kept:
         told.append(f"No setting keeps the bound of {objective.bound}; those nearest to it were compared.")
@@ -452,7 +458,8 @@ def _luck(row: dict[str, Any], score: str) -> str:
     if row["apparent"] is None or row["corrected"] is None:
         return ""
     luck = (row["apparent"] - row["corrected"]) * (1 if score == "recall" else -1)
-    return f": {_number(luck)} of it is luck" if luck > 0 else ": no luck to be seen"
+    # of what is bounded nothing is said here: that may be where the luck is
+    return f": it looks {_number(luck)} better than it is" if luck > 0 else ""
 
 
 def _verdict(
@@ -462,8 +469,8 @@ def _verdict(
     if better == "same":
         if found.p <= 1 - found.confidence:
             return (
-                f"Better than the default? It does the same. Something tried is better ({none}), but not by a standard "
-                "error, and then the simplest is taken."
+                f"Better than the default? It does the same. Something tried seems better ({none}), but not by a "
+                "standard error, and then the simplest is taken."
             )
         return f"Better than the default? It does the same: no change is called for ({none})."
     row = differences.row(

@@ -12,6 +12,7 @@ from issue_analytics.errors import SettingsError
 from issue_analytics.frames import KEY
 from issue_analytics.scores.by import probability
 from issue_analytics.thresholds import STANDARD, ThresholdVariables
+from issue_analytics.tuning.choosing import check_errors
 from issue_analytics.tuning.family import Family, simplicity
 from issue_analytics.tuning.honest import MIN_EVENTS, Side, between, drawn_weights, enough, joined, kind_of, sides
 from issue_analytics.tuning.objective import Objective, Totals
@@ -154,6 +155,7 @@ def segment_thresholds(
     """
     enough(tallies.events, min_events, kind=kind_of(tallies))
     confidence = probability("confidence", confidence)
+    check_errors(errors)
     values = _values(tallies, groups, by)
     tried = as_settings(settings)
     family = Family.gathered(tried, [tallies], default)

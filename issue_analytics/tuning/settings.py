@@ -34,7 +34,10 @@ def as_settings(settings: "pl.DataFrame | Iterable[ThresholdVariables]") -> NDAr
             raise SettingsError(f"settings: {', '.join(wrong)}, not a number.")
         values = settings.select(pl.col(VARIABLES).cast(pl.Float64)).to_numpy()
     else:
-        every = [settings] if isinstance(settings, ThresholdVariables) else list(settings)
+        try:
+            every = [settings] if isinstance(settings, ThresholdVariables) else list(settings)
+        except TypeError:  # a lazy frame too
+            raise SettingsError(f"settings: expected thresholds or a frame, got {type(settings).__name__}.") from None
         for number, one in enumerate(every):
             if not isinstance(one, ThresholdVariables):
                 raise SettingsError(f"settings: number {number} is {one!r}, not ThresholdVariables.")
