@@ -187,6 +187,19 @@ def test_steps_are_the_numbers_that_were_meant(place):
     assert values == [1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.7]
 
 
+def test_that_labels_of_alerts_say_nothing_of_what_nobody_was_alerted_to_is_said(place, history):
+    counts, labels = history
+    run("issues", "import", "data", "--store", "own.db", cwd=place)
+    store = ia.open_store(place / "own.db")
+    for alert in ia.backtest(counts, labels, buckets="dense").alerts.head(30).iter_rows(named=True):
+        said = "escalated" if alert["verdict"] == "caught" else "noise"
+        store.label(alert["project_id"], alert["group_id"], alert["hour"], said)
+    arguments = ("--truth", "store", "--store", "own.db", "--buckets", "dense")
+    text = " ".join(run("sweep", "data", *VARY, *arguments, cwd=place).stdout.split())
+    assert "note: only hours of labelled alerts are judged" in text
+    assert "labelled alerts are judged" not in run("sweep", "data", *VARY, cwd=place).stdout
+
+
 def test_without_labels_only_burden_is_told(bare):
     text = run("sweep", "data", *VARY, "--buckets", "dense", cwd=bare).stdout
     assert "truth: none" in text
@@ -448,6 +461,7 @@ def test_a_mistake_is_one_line(work, arguments, message):
         (["--budget", "0"], "--budget: expected a number above 0"),
         (["--min-recall", "80"], "--min-recall: expected a share above 0, at most 1, got 80.0."),
         (["--cost-ratio", "nan"], "--cost-ratio: expected a number above 0"),
+        (["--cost-ratio", "1e308"], "--cost-ratio: expected a number above 0, at most 1e9, got 1e+308."),
         (["--budget", "1", "--out", "x.json"], "let the name end in .toml"),
         (["--budget", "1", "--min-events", "5000"], "at least 5000 are needed (--min-events)"),
         (["--budget", "1", "--cluster", "project"], "draw groups (--cluster group)"),

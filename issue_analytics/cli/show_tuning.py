@@ -190,6 +190,12 @@ def show_past(past: "History", prepared: "Prepared") -> None:
         fold(f"left out: {left_out:,} issues whose events were merged, moved or deleted after the fact (--merged keep)")
     if prepared.labelled:
         say(f"matching: {prepared.matching}")
+        if past.truth == "store":
+            fold(
+                "note: only hours of labelled alerts are judged, all of them over some limit: what a looser setting "
+                "would catch elsewhere is not seen, recall is of alerts that were labelled, and rates are not those of "
+                "a week that is watched"
+            )
         warn_unjudged(prepared.counts, prepared.escalations, prepared.events.height)
         warn_circular(prepared.events)
 

@@ -17,6 +17,9 @@ HOURS_PER_WEEK: Final = 168
 _ROUNDING: Final = 1e-9
 """What is equal on paper may differ in the last bits: a budget of 0.1 per series-week is not broken by them."""
 
+_LARGEST: Final = 1e9
+"""Of a price or a budget. Far beyond it costs are infinite, and what misses more would tie with what does not."""
+
 
 class Totals(NamedTuple):
     """Sums over clusters. The last axis of the last three is settings; other axes are data sets, such as resamples.
@@ -97,10 +100,10 @@ class Objective:
                 f"objective: give exactly one of {', '.join(given)}; got {', '.join(asked) if asked else 'none'}."
             )
         ((name, value),) = asked.items()
-        most = 1.0 if name == "min_recall" else float("inf")
+        most = 1.0 if name == "min_recall" else _LARGEST
         number = not isinstance(value, bool) and isinstance(value, int | float)
-        if not (number and 0 < value <= most and value < float("inf")):
-            least = "a share above 0, at most 1" if name == "min_recall" else "a number above 0"
+        if not (number and 0 < value <= most):
+            least = "a share above 0, at most 1" if name == "min_recall" else "a number above 0, at most 1e9"
             raise SettingsError(f"{name}: expected {least}, got {value!r}.")
 
     @property
