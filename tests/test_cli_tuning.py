@@ -310,7 +310,11 @@ def test_the_file_says_where_its_numbers_came_from(place):
     before = out.read_bytes()
     run(*arguments, "--date", "2026-08-03", cwd=place)
     assert out.read_bytes() == before
-    assert "exists already" in refused(*arguments, "--date", "2026-08-04", cwd=place)
+    # what was found is shown all the same
+    done = run(*arguments, "--date", "2026-08-04", cwd=place, code=2)
+    assert "recommended:" in done.stdout
+    assert "exists already" in done.stderr
+    assert "add --overwrite" in done.stderr
     assert out.read_bytes() == before
     run(*arguments, "--date", "2026-08-04", "--overwrite", cwd=place)
     assert ia.read_threshold_set(out).provenance["date"] == date(2026, 8, 4)

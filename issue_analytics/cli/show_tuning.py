@@ -65,7 +65,7 @@ def show_sweep(
             "these no other beats: none catches more with as few false alarms; of settings that do the same, the one "
             "nearest to the default. spike, bursty: minimum and maximum; false/week: false alarms per quiet "
             "series-week; delay: median hours, n/a where not half were caught; best at: how many false alarms a missed "
-            "escalation must cost for the setting to be the best"
+            "escalation must cost for the setting to be the best, empty where it is so at no price"
         )
     else:
         table([*map(_burden, _spread(front)), _burden(has) | {"": "default"}])
@@ -82,7 +82,11 @@ def show_sweep(
 
 
 def show_recommendation(
-    past: "History", prepared: "Prepared", found: "Recommendation", split: "SegmentThresholds | None"
+    past: "History",
+    prepared: "Prepared",
+    found: "Recommendation",
+    split: "SegmentThresholds | None",
+    later: "pl.DataFrame | None" = None,
 ) -> None:
     """Print the recommended setting, its scores beside the default's, why, and what else one might take."""
     show_past(past, prepared)
@@ -106,6 +110,8 @@ def show_recommendation(
             say(f"and {more} more; --json has them all")
     if split is not None:
         _say_segments(split)
+        if later is not None:
+            _say_later(later, found.held_out_events or 0)
     say(f"\nrecommended: {found.thresholds}, digest {found.thresholds.digest}")
 
 
@@ -171,11 +177,36 @@ def _say_segments(split: "SegmentThresholds") -> None:
     table(rows)
     fold(
         "in brackets: under the one for all; left: share of resamples in which a segment left it; too few: "
-        "escalations, so that it takes the common one. Told by the data that chose; the later ones judge only the "
-        "setting for all"
+        "escalations, so that it takes the common one. Told by the data that chose"
     )
     if (more := split.segments.height - _LISTED) > 0:
         say(f"and {more} more; --json has them all")
+
+
+def _say_later(later: "pl.DataFrame", events: int) -> None:
+    from issue_analytics.tuning.recommending import FEW_EVENTS
+
+    few = ", too few to judge by" if events < FEW_EVENTS else ""
+    say(f"\njudged by the later {events:,} escalations{few}:")
+    rows = []
+    for row in later.iter_rows(named=True):
+        if row["score"] not in _SCORES or row["common"] is None:
+            continue
+        form = percent if row["score"] == "recall" else rate
+        gap, low, high = (
+            None if value is None else ("+" if value > 0 else "") + form(value)
+            for value in (row["difference"], row["difference_low"], row["difference_high"])
+        )
+        rows.append(
+            {
+                "": _SCORES[row["score"]],
+                "one for all": form(row["common"]),
+                "by segment": form(row["segments"]),
+                "difference": gap or "n/a",
+                "95 % interval": "n/a" if low is None or high is None else f"{low} to {high}",
+            }
+        )
+    table(rows)
 
 
 def show_past(past: "History", prepared: "Prepared") -> None:

@@ -250,18 +250,25 @@ def recommend(
         )  # fmt: skip
     except SettingsError as error:
         raise SettingsError(_by_option(str(error))) from None
-    split = None
+    split = later = None
     if by is not None:
-        split = _segments(past, prepared, found, settings, by, cluster, resamples, seed, min_events)
+        split, later = _segments(past, prepared, found, settings, by, cluster, resamples, seed, min_events)
     provenance = _provenance(past, prepared, found, split, cluster, seed, date)
+    if as_json:
+        answer = _recommended(past, prepared, found, split, later, provenance, out)
+    else:  # what was found is shown even where the file cannot be written
+        show_recommendation(past, prepared, found, split, later)
     if out is not None:
         common, own = _to_write(found, split)
-        write_thresholds(out, common, provenance=provenance, by=by if own else None, segments=own, overwrite=overwrite)
+        try:
+            write_thresholds(
+                out, common, provenance=provenance, by=by if own else None, segments=own, overwrite=overwrite
+            )
+        except SettingsError as error:
+            raise SettingsError(str(error).replace("allow overwriting", "add --overwrite")) from None
     if as_json:
-        say_json(_recommended(past, prepared, found, split, provenance, out))
-        return
-    show_recommendation(past, prepared, found, split)
-    if out is not None:
+        say_json(answer)
+    elif out is not None:
         say(f"\nthresholds: {out}")
         if split is not None and split.pays:
             say(f"  they are the one for all and those by {by}, not the recommended one")
@@ -308,12 +315,13 @@ def _segments(
     resamples: int,
     seed: int,
     min_events: int,
-) -> "SegmentThresholds":
-    """Thresholds by segment, chosen on the same part of time as the recommended ones."""
+) -> "tuple[SegmentThresholds, pl.DataFrame | None]":
+    """Thresholds by segment, chosen on the same part of time as the recommended ones, and the later part's verdict."""
     import polars as pl
 
     from issue_analytics.scores import time_split
     from issue_analytics.tuning import prepare
+    from issue_analytics.tuning.held_out import segments_held_out
     from issue_analytics.tuning.segments import segment_thresholds
     from issue_analytics.tuning.settings import VARIABLES
 
@@ -323,17 +331,20 @@ def _segments(
         if by == "type" and known
         else None
     )
-    counts, escalations, exposure = prepared.counts, prepared.escalations, prepared.exposure
     matching = prepared.matching
+    parts = [(prepared.counts, prepared.escalations, prepared.exposure)]
     if found.cut is not None:
-        part = time_split(
-            counts, escalations, exposure, at=found.cut, lead_hours=matching.lead_hours,
+        cut = time_split(
+            *parts[0], at=found.cut, lead_hours=matching.lead_hours,
             grace_hours=matching.grace_hours, open_hours=matching.open_hours,
-        ).train  # fmt: skip
-        counts, escalations, exposure = part.counts, part.escalations, part.exposure
-    early = prepare(
-        counts, escalations, exposure=exposure, policy=prepared.policy, buckets=prepared.buckets, matching=matching,
-        first_seen=past.first_seen, types=types,
+        )  # fmt: skip
+        parts = [(part.counts, part.escalations, part.exposure) for part in (cut.train, cut.test)]
+    early, *late = (
+        prepare(
+            counts, known, exposure=exposure, policy=prepared.policy, buckets=prepared.buckets, matching=matching,
+            first_seen=past.first_seen, types=types,
+        )
+        for counts, known, exposure in parts
     )  # fmt: skip
     current = pl.DataFrame([found.default.to_dict()], schema=dict.fromkeys(VARIABLES, pl.Float64))
     tried = pl.concat([current, settings.select(VARIABLES)]).unique(maintain_order=True)
@@ -342,10 +353,12 @@ def _segments(
             f"--by {by}: {tried.height:,} settings of {early.groups.height:,} issues are {cells:,} numbers; at most "
             f"{_CELLS:,}. Take fewer values."
         )
-    return segment_thresholds(
+    split = segment_thresholds(
         early.tallies(tried, cluster=cluster), tried, found.objective, early.groups, by, default=found.default,
         resamples=resamples, seed=seed, min_events=min_events,
     )  # fmt: skip
+    judged = [segments_held_out(split, one, cluster=cluster, resamples=resamples, seed=seed) for one in late]
+    return split, judged[0] if judged else None
 
 
 def _to_write(
@@ -436,6 +449,7 @@ def _recommended(
     prepared: "Prepared",
     found: "Recommendation",
     split: "SegmentThresholds | None",
+    later: "pl.DataFrame | None",
     provenance: dict[str, Any],
     out: Path | None,
 ) -> dict[str, Any]:
@@ -459,6 +473,7 @@ def _recommended(
         told[name] = getattr(found, name).to_dicts()
     told["segments"] = None if split is None else {
         "by": split.by,
+        "held_out": None if later is None else later.to_dicts(),
         "common": split.common.to_dict(),
         "pays": split.pays,
         "why": split.why,

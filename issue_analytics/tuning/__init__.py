@@ -2,6 +2,7 @@
 
 from issue_analytics.tuning.binding import flat_variables
 from issue_analytics.tuning.choosing import Choice, best_setting, choose, cost_curve, pareto_front
+from issue_analytics.tuning.held_out import segments_held_out
 from issue_analytics.tuning.honest import SelectionCorrected, selection_corrected
 from issue_analytics.tuning.objective import Objective
 from issue_analytics.tuning.prepared import Prepared, prepare, sweep
@@ -29,6 +30,7 @@ __all__ = [
     "recommend",
     "search",
     "segment_thresholds",
+    "segments_held_out",
     "selection_corrected",
     "superior_ability",
     "sweep",

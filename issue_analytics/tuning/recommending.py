@@ -12,11 +12,6 @@ from numpy.typing import NDArray
 from issue_analytics.backtest.summary import Cluster, cluster_columns
 from issue_analytics.errors import SettingsError
 from issue_analytics.scores import (
-    ALERTS_PER_SERIES_WEEK,
-    FALSE_ALARMS_PER_SERIES_WEEK,
-    RECALL,
-    Ratio,
-    bootstrap,
     cluster_interval,
     time_split,
 )
@@ -24,6 +19,7 @@ from issue_analytics.scores.by import probability
 from issue_analytics.thresholds import STANDARD, ThresholdVariables, check_thresholds
 from issue_analytics.tuning.choosing import Choice, check_errors, choose_from, pareto_front
 from issue_analytics.tuning.family import Family
+from issue_analytics.tuning.held_out import difference, frame_of, ratios_of
 from issue_analytics.tuning.honest import MIN_EVENTS, ROWS, SelectionCorrected, corrected_of, enough, sides
 from issue_analytics.tuning.objective import Objective, Totals
 from issue_analytics.tuning.prepared import Prepared, prepare
@@ -37,6 +33,9 @@ Floats = NDArray[np.float64]
 _DAY: Final = timedelta(days=1)
 _CELLS: Final = 20_000_000
 """Settings times clusters tallied at a time: three tables of 80 MB."""
+
+FEW_EVENTS: Final = 10
+"""Escalations below which the part of time that was held out says too little, as a stratum does."""
 
 _PLATEAU: Final = 10
 """Settings as good as the best that are listed as alternatives; all are in ``corrected.choice.plateau``."""
@@ -314,41 +313,22 @@ def _differences(
     schema = {"setting": pl.String, "score": pl.String} | dict.fromkeys(_HELD_OUT, pl.Float64)
     held = pl.DataFrame(schema=schema)
     if judged is not None:
-        ratios = [RECALL, FALSE_ALARMS_PER_SERIES_WEEK, ALERTS_PER_SERIES_WEEK]
-        if judged.project_days is not None:
-            ratios.append(Ratio("alerts_per_project_day", pl.col("alerts"), pl.col("project_days")))
-        if objective.cost_ratio is not None:
-            cost = pl.col("false_alarms") + objective.cost_ratio * (pl.col("events") - pl.col("events_caught"))
-            ratios.append(Ratio("cost_per_series_week", cost, pl.col("exposed_hours"), 168, counts=False))
-        frames = [_frame(judged, at) for at in range(len(ROWS))]
+        ratios = [
+            ratio
+            for ratio in ratios_of(objective)
+            if ratio.name != "alerts_per_project_day" or judged.project_days is not None
+        ]
+        frames = [frame_of(judged, at) for at in range(len(ROWS))]
         parts = [
-            bootstrap(
-                frames[0], ratios, other=frames[at], cluster=judged.clusters.columns, confidence=confidence,
-                resamples=resamples, seed=seed,
-            ).select(setting=pl.lit(name), score="name", held_out="estimate", held_out_low="low", held_out_high="high")
+            difference(
+                frames[0], frames[at], ratios, judged.clusters.columns, confidence=confidence, resamples=resamples,
+                seed=seed,
+            ).select(setting=pl.lit(name), score="score", held_out="estimate", held_out_low="low", held_out_high="high")
             for at, name in enumerate(ROWS)
             if at
         ]  # fmt: skip
         held = pl.concat(parts)
-        # where few clusters differ, draws may not bound a share at all: its end is then that of all shares
-        bounded = (pl.col("held_out_low") > -1) & (pl.col("held_out_high") < 1) | (pl.col("score") != RECALL.name)
-        held = held.with_columns(pl.when(bounded).then(pl.col("held_out_low", "held_out_high")))
-    # sums of draws add up in another order: what is equal may differ in the last bits
-    held = held.with_columns(held_out=pl.when(pl.col("held_out").abs() > 1e-12).then("held_out").otherwise(0.0))
     return found.differences.join(held, on=["setting", "score"], how="left", maintain_order="left")
-
-
-def _frame(tallies: Tallies, setting: int) -> pl.DataFrame:
-    days = tallies.project_days
-    return tallies.clusters.with_columns(
-        events=pl.Series(tallies.events),
-        exposed_hours=pl.Series(tallies.exposed_hours),
-        quiet_hours=pl.Series(tallies.quiet_hours),
-        project_days=pl.Series(np.zeros(tallies.clusters.height) if days is None else days),
-        alerts=pl.Series(tallies.alerts[setting]).cast(pl.Int64),
-        false_alarms=pl.Series(tallies.false_alarms[setting]).cast(pl.Int64),
-        events_caught=pl.Series(tallies.events_caught[setting]).cast(pl.Int64),
-    )
 
 
 def _better(
@@ -465,7 +445,10 @@ def _luck(row: dict[str, Any], score: str) -> str:
 def _verdict(
     found: SelectionCorrected, differences: pl.DataFrame, better: str, words: str, cluster: str, table: pl.DataFrame
 ) -> str:
-    objective, none = found.choice.objective, f"p = {found.p:.3f} if nothing tried were better than the default"
+    objective, none = (
+        found.choice.objective,
+        f"p = {found.p:.3f} of the best's gain, if nothing tried were better than the default",
+    )
     if better == "same":
         if found.p <= 1 - found.confidence:
             return (
@@ -513,9 +496,11 @@ def _later(
     row = differences.row(
         by_predicate=(pl.col("setting") == "recommended") & (pl.col("score") == mine["score"]), named=True
     )
+    events = int(judged.events.sum())
     told = (
-        f"Later, from {start:%Y-%m-%d %H:%M} UTC on, with {judged.events.sum():,} escalations: {words} "
-        f"{_number(mine['held_out'])}, the default's {_number(base['held_out'])}"
+        f"Later, from {start:%Y-%m-%d %H:%M} UTC on, with {events:,} escalation{'' if events == 1 else 's'}"
+        f"{', too few to judge by' if events < FEW_EVENTS else ''}: {words} {_number(mine['held_out'])}, the default's "
+        f"{_number(base['held_out'])}"
     )
     if row["held_out_low"] is None:
         return f"{told}."

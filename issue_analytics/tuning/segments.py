@@ -19,7 +19,7 @@ from issue_analytics.tuning.objective import Objective, Totals
 from issue_analytics.tuning.settings import VARIABLES, as_settings
 from issue_analytics.tuning.tallies import Tallies
 
-__all__ = ["SegmentThresholds", "segment_thresholds"]
+__all__ = ["SegmentThresholds", "segment_thresholds", "values_of"]
 
 Floats = NDArray[np.float64]
 Whole = NDArray[np.int64]
@@ -156,7 +156,7 @@ def segment_thresholds(
     enough(tallies.events, min_events, kind=kind_of(tallies))
     confidence = probability("confidence", confidence)
     check_errors(errors)
-    values = _values(tallies, groups, by)
+    values = values_of(tallies, groups, by)
     tried = as_settings(settings)
     family = Family.gathered(tried, [tallies], default)
     family.find(default, tried)
@@ -215,7 +215,7 @@ class _Fit(NamedTuple):
     at_price: Whole
 
 
-def _values(tallies: Tallies, groups: pl.DataFrame, by: str) -> pl.Series:
+def values_of(tallies: Tallies, groups: pl.DataFrame, by: str) -> pl.Series:
     """The segment of each cluster, as text; null where it is not known."""
     key = [name for name in KEY if name in tallies.clusters.columns]
     if missing := [name for name in (*key, by) if name not in groups.columns]:
