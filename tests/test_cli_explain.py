@@ -60,6 +60,20 @@ def test_a_miss_is_explained_with_its_reasons(work):
     assert "Thu 2026-01-15 05:00 UTC: 4 occurrences" in other
 
 
+def test_the_truth_is_the_one_asked_for(work, tmp_path):
+    options = ("data", "--group", 99, "--at", "2026-01-15T04:30")
+    assert "In the escalation from Thu 2026-01-15 03:07" in run(*options, cwd=work).stdout
+    assert "In the escalation" not in run(*options, "--truth", "none", cwd=work).stdout
+    place = tmp_path / "issues.db"
+    store = ia.open_store(place)
+    store.create(3, 99)
+    store.label(3, 99, MONDAY + 244 * HOUR, "escalated", who="ada")
+    [start] = store.human_escalations()["escalated_at"].to_list()
+    told = run(*options[:3], "--at", start.isoformat(), "--truth", "store", "--store", place, cwd=work).stdout
+    assert f"In the escalation from {start:%a %Y-%m-%d %H:%M}" in told
+    assert "go together" in run(*options, "--truth", "store", cwd=work, code=2).stderr
+
+
 def test_schedule_setting_and_buckets_are_those_asked_for(work):
     data = ia.open_dataset(work / "data")
     counts, known = data.hourly_counts.collect(), data.escalations.collect()

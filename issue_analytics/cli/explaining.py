@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from issue_analytics.cli.history import DatasetArgument, Offset, truth_of
+from issue_analytics.cli.history import DatasetArgument, Offset, Store, Truth, truth_of
 from issue_analytics.cli.options import AsJson, Buckets, one_set
 from issue_analytics.cli.show import fold, say, say_json
 from issue_analytics.errors import DatasetError, SettingsError
@@ -40,6 +40,8 @@ def explain(
     ] = "sparse",
     every: Annotated[str, typer.Option(help="Time between refreshes of the limits: 6h, 1d, 7d, 1w …")] = "1d",
     offset: Offset = "0h",
+    truth: Truth = "auto",
+    store: Store = None,
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Draw it as well: a .png, .svg or .pdf file.")
     ] = None,
@@ -67,7 +69,7 @@ def explain(
     if project is not None:
         mine &= pl.col("project_id") == project
     counts = data.hourly_counts.filter(mine).collect()
-    escalations, exposure, first_seen, _ = truth_of(data, "auto", None)
+    escalations, exposure, first_seen, _ = truth_of(data, truth, store)
     if escalations is not None:
         starts = escalations.filter(mine)["escalated_at"].to_list()
         moment = next((start for start in starts if moment in _rounded(start)), moment)
