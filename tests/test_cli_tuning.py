@@ -273,6 +273,13 @@ def test_every_objective_can_be_asked(work, arguments, asked):
     assert bounded.get(asked.name, "recall") in text
 
 
+def test_the_reach_of_errors_can_be_asked(work):
+    options = ("recommend", "data", "--cost-ratio", 8, "--buckets", "dense", *QUICK)
+    near, far = (told(*options, "--errors", errors, cwd=work) for errors in (0, 100))
+    assert near["thresholds"] == near["best"]
+    assert far["thresholds"] == far["default"] != near["thresholds"]
+
+
 def test_an_interval_that_is_not_defined_is_left_away(tmp_path):
     """Without a false alarm all draws are alike: nothing is told of how sure the corrected score is."""
     rows, labels = [], []
@@ -302,6 +309,7 @@ def test_the_file_says_where_its_numbers_came_from(place):
     assert provenance["date"] == date(2026, 8, 3)
     assert provenance["objective"].startswith("a missed escalation costs 8 false alarms")
     assert provenance["data"] == "data"
+    assert provenance["errors"] == 1
     assert provenance["events"] == found["events"]
     assert provenance["settings_tried"] == 12
     rows = {(row["setting"], row["score"]): row for row in found["table"]}

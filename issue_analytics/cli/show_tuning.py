@@ -101,7 +101,7 @@ def show_recommendation(
     _say_scores(found)
     say()
     for sentence in found.why[1:]:
-        fold(f"- {sentence}")
+        fold(f"- {sentence.replace('errors=0', '--errors 0')}")
     if not found.alternatives.is_empty():
         say("\nwhat else one might take, on the data that chose:")
         rows = found.alternatives.head(_ALTERNATIVES).iter_rows(named=True)

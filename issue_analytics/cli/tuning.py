@@ -196,6 +196,13 @@ def recommend(
     ] = "group",
     resamples: Annotated[int, typer.Option(min=100, help="Draws behind corrections and intervals.")] = 1000,
     min_events: Annotated[int, typer.Option(min=1, help="Refuse to choose by fewer escalations.")] = 20,
+    errors: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            help="Take the simplest setting within so many standard errors of the best; 0: the best itself.",
+        ),
+    ] = 1.0,
     buckets: Dense = "sparse",
     every: Every = "1d",
     offset: Offset = "0h",
@@ -245,8 +252,8 @@ def recommend(
     try:
         found = choose(
             past.counts, past.escalations, settings, objective=objective, default=current,
-            held_out=held_out or None, cluster=cluster, resamples=resamples, seed=seed, min_events=min_events,
-            policy=policy, buckets=buckets, matching=matching, **past.options(),
+            held_out=held_out or None, cluster=cluster, errors=errors, resamples=resamples, seed=seed,
+            min_events=min_events, policy=policy, buckets=buckets, matching=matching, **past.options(),
         )  # fmt: skip
     except SettingsError as error:
         raise SettingsError(_by_option(str(error))) from None
@@ -408,6 +415,7 @@ def _provenance(
         "events": corrected.events,
         **of_one,
         "cluster": cluster,
+        "errors": corrected.choice.errors,
         "resamples": corrected.resamples,
         "seed": seed,
     }
