@@ -8,7 +8,7 @@ from issue_analytics.errors import SettingsError
 from issue_analytics.scores import time_split
 from issue_analytics.simulate import simulate
 from issue_analytics.thresholds import STANDARD, ThresholdVariables
-from issue_analytics.tuning import Objective, prepare, segment_thresholds, segments_held_out
+from issue_analytics.tuning import Objective, prepare, recommend, segment_thresholds, segments_held_out
 
 KEY = ["project_id", "group_id"]
 
@@ -94,3 +94,29 @@ def test_data_without_the_segments_are_refused(parts, chosen):
 
     with pytest.raises(SettingsError, match="no column size"):
         segments_held_out(replace(chosen, by="size", segments=chosen.segments.rename({"volume": "size"})), parts[1])
+
+
+def test_a_recommendation_by_segment_is_made_of_the_same(parts):
+    sim = simulate(groups=500, days=56, seed=5)
+    grid = ThresholdVariables.grid(min_bursty_multiplier=[1, 1.5, 2, 3, 4])
+    options = {"objective": Objective(cost_ratio=40), "buckets": "dense", "min_events": 5, "resamples": 100}
+    found = recommend(sim.hourly_counts, sim.escalations, grid, by="volume", held_out=0.5, errors=0, **options)
+    cut = {"at": found.cut}
+    whole = prepare(sim.hourly_counts, sim.escalations, buckets="dense")
+    split = time_split(whole.counts, whole.escalations, whole.exposure, **cut)
+    early, late = (
+        prepare(part.counts, part.escalations, exposure=part.exposure, buckets="dense")
+        for part in (split.train, split.test)
+    )
+    expected = segment_thresholds(
+        early.tallies(grid), grid, options["objective"], early.groups, "volume", errors=0, min_events=5, resamples=100
+    )
+    assert found.segments.segments.equals(expected.segments)
+    assert found.segments.why == expected.why
+    assert found.segments_held_out.equals(segments_held_out(expected, late, resamples=100))
+    alone = recommend(sim.hourly_counts, sim.escalations, grid, held_out=None, errors=0, by="volume", **options)
+    assert alone.segments is not None
+    assert alone.segments_held_out is None
+    assert recommend(sim.hourly_counts, sim.escalations, grid, **options).segments is None
+    with pytest.raises(SettingsError, match="by: 'size' is none of"):
+        recommend(sim.hourly_counts, sim.escalations, grid, by="size", **options)

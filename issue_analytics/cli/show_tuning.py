@@ -53,8 +53,9 @@ def show_sweep(
 ) -> None:
     """Print the settings that no other beats, the one that one has, and which variables matter."""
     show_past(past, prepared)
-    outcomes = ["alerts", "duplicates", "unjudged", "events_caught", "false_alarms", "median_delay_hours"]
-    distinct = settings.select(outcomes).n_unique()
+    from issue_analytics.tuning.settings import OUTCOME
+
+    distinct = settings.select(OUTCOME).n_unique()
     say(f"\n{settings.height:,} settings, {distinct:,} different outcome{'' if distinct == 1 else 's'}")
     has = now.row(0, named=True)
     if prepared.labelled:

@@ -49,9 +49,6 @@ _GRID: Final[dict[str, tuple[float, ...]]] = {
 }
 """What is tried if nothing is said: around the standard set, from half to about twice of what matters most."""
 
-_CELLS: Final = 200_000_000
-"""Settings times issues tallied at once: three tables of 800 MB."""
-
 _MOST: Final = 2_000_000
 """Settings in one sweep: some 2 GB, and half a minute."""
 
@@ -253,13 +250,12 @@ def recommend(
         found = choose(
             past.counts, past.escalations, settings, objective=objective, default=current,
             held_out=held_out or None, cluster=cluster, errors=errors, resamples=resamples, seed=seed,
-            min_events=min_events, policy=policy, buckets=buckets, matching=matching, **past.options(),
+            min_events=min_events, by=by, types=_types(past) if by == "type" else None, policy=policy, buckets=buckets,
+            matching=matching, **past.options(),
         )  # fmt: skip
     except SettingsError as error:
         raise SettingsError(_by_option(str(error))) from None
-    split = later = None
-    if by is not None:
-        split, later = _segments(past, prepared, found, settings, by, cluster, resamples, seed, min_events)
+    split, later = found.segments, found.segments_held_out
     provenance = _provenance(past, prepared, found, split, cluster, seed, date)
     if as_json:
         answer = _recommended(past, prepared, found, split, later, provenance, out)
@@ -290,7 +286,7 @@ def _by_option(message: str) -> str:
         ('cluster="group"', "--cluster group"),
     ):
         message = message.replace(argument, option)
-    return message
+    return f"--{message}" if message.startswith("by: ") else message
 
 
 def _objective(budget: float | None, per: str, min_recall: float | None, cost_ratio: float | None) -> "Objective":
@@ -312,60 +308,13 @@ def _objective(budget: float | None, per: str, min_recall: float | None, cost_ra
         raise SettingsError(f"{asked[0]}: {str(error).partition(': ')[2]}") from None
 
 
-def _segments(
-    past: History,
-    prepared: "Prepared",
-    found: "Recommendation",
-    settings: "pl.DataFrame",
-    by: str,
-    cluster: Literal["group", "project"],
-    resamples: int,
-    seed: int,
-    min_events: int,
-) -> "tuple[SegmentThresholds, pl.DataFrame | None]":
-    """Thresholds by segment, chosen on the same part of time as the recommended ones, and the later part's verdict."""
+def _types(past: History) -> "pl.DataFrame | pl.LazyFrame | None":
+    """The type of each issue, where occurrences tell it."""
     import polars as pl
 
-    from issue_analytics.scores import time_split
-    from issue_analytics.tuning import prepare
-    from issue_analytics.tuning.held_out import segments_held_out
-    from issue_analytics.tuning.segments import segment_thresholds
-    from issue_analytics.tuning.settings import VARIABLES
-
-    known = past.data.manifest["totals"].get("occurrences", {}).get("accepted")
-    types = (
-        past.data.occurrences.select("project_id", "group_id", "type").filter(pl.col("type").is_not_null()).unique()
-        if by == "type" and known
-        else None
-    )
-    matching = prepared.matching
-    parts = [(prepared.counts, prepared.escalations, prepared.exposure)]
-    if found.cut is not None:
-        cut = time_split(
-            *parts[0], at=found.cut, lead_hours=matching.lead_hours,
-            grace_hours=matching.grace_hours, open_hours=matching.open_hours,
-        )  # fmt: skip
-        parts = [(part.counts, part.escalations, part.exposure) for part in (cut.train, cut.test)]
-    early, *late = (
-        prepare(
-            counts, known, exposure=exposure, policy=prepared.policy, buckets=prepared.buckets, matching=matching,
-            first_seen=past.first_seen, types=types,
-        )
-        for counts, known, exposure in parts
-    )  # fmt: skip
-    current = pl.DataFrame([found.default.to_dict()], schema=dict.fromkeys(VARIABLES, pl.Float64))
-    tried = pl.concat([current, settings.select(VARIABLES)]).unique(maintain_order=True)
-    if (cells := tried.height * early.groups.height) > _CELLS:
-        raise SettingsError(
-            f"--by {by}: {tried.height:,} settings of {early.groups.height:,} issues are {cells:,} numbers; at most "
-            f"{_CELLS:,}. Take fewer values."
-        )
-    split = segment_thresholds(
-        early.tallies(tried, cluster=cluster), tried, found.objective, early.groups, by, default=found.default,
-        resamples=resamples, seed=seed, min_events=min_events,
-    )  # fmt: skip
-    judged = [segments_held_out(split, one, cluster=cluster, resamples=resamples, seed=seed) for one in late]
-    return split, judged[0] if judged else None
+    if not past.data.manifest["totals"].get("occurrences", {}).get("accepted"):
+        return None
+    return past.data.occurrences.select("project_id", "group_id", "type").filter(pl.col("type").is_not_null()).unique()
 
 
 def _to_write(

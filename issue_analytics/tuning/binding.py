@@ -13,7 +13,7 @@ from issue_analytics.scores.days import limit_spans, limits_of
 from issue_analytics.scores.strata import STRATA
 from issue_analytics.thresholds import STANDARD, ThresholdVariables, check_thresholds
 from issue_analytics.tuning.hours import limits_from
-from issue_analytics.tuning.settings import VARIABLES
+from issue_analytics.tuning.settings import OUTCOME, VARIABLES
 
 if TYPE_CHECKING:
     from issue_analytics.tuning.prepared import Prepared
@@ -23,8 +23,6 @@ __all__ = ["TERMS", "binding", "flat_variables"]
 TERMS: Final = (*VARIABLES, "decay", "new", "none")
 """What a limit may hang on: one of the variables; the decay ``5 e^(-0.65 cv)`` between the bursty bounds; the rule for
 new groups; or nothing, where the window was silent and there is no limit."""
-
-_OUTCOME: Final = ("alerts", "duplicates", "unjudged", "events_caught", "false_alarms", "median_delay_hours")
 
 
 def binding(prepared: "Prepared", thresholds: ThresholdVariables = STANDARD, *, by: str | None = None) -> pl.DataFrame:
@@ -112,11 +110,11 @@ def flat_variables(table: pl.DataFrame) -> pl.DataFrame:
         SettingsError: a column is missing.
 
     >>> table = pl.DataFrame({name: [5.0, 5.0] for name in VARIABLES}).with_columns(
-    ...     std_multiplier=pl.Series([4.0, 5.0]), **{name: pl.lit(1) for name in _OUTCOME})
+    ...     std_multiplier=pl.Series([4.0, 5.0]), **{name: pl.lit(1) for name in OUTCOME})
     >>> flat_variables(table).rows()
     [('std_multiplier', 2, True)]
     """
-    if missing := [name for name in (*VARIABLES, *_OUTCOME) if name not in table.columns]:
+    if missing := [name for name in (*VARIABLES, *OUTCOME) if name not in table.columns]:
         raise SettingsError(f"table: no column {', '.join(missing)}; expected a sweep.")
     rows = []
     for name in VARIABLES:
@@ -125,7 +123,7 @@ def flat_variables(table: pl.DataFrame) -> pl.DataFrame:
             continue
         others = [other for other in VARIABLES if other != name]
         alike = table.group_by(others).agg(
-            pl.col(name).n_unique(), same=pl.all_horizontal(pl.col(_OUTCOME).n_unique() == 1)
+            pl.col(name).n_unique(), same=pl.all_horizontal(pl.col(OUTCOME).n_unique() == 1)
         )
         several = alike.filter(pl.col(name) > 1)
         rows.append((name, values, None if several.is_empty() else several["same"].all()))

@@ -10,7 +10,7 @@ from issue_analytics.critical import Critical
 from issue_analytics.errors import SettingsError
 from issue_analytics.thresholds import LARGEST, STANDARD, ThresholdVariables
 from issue_analytics.tuning.hours import Bools, Floats, fires
-from issue_analytics.tuning.settings import VARIABLES, array_of, as_frame
+from issue_analytics.tuning.settings import OUTCOME, VARIABLES, array_of, as_frame
 
 if TYPE_CHECKING:
     from issue_analytics.tuning.prepared import Prepared
@@ -25,7 +25,6 @@ _FROM: Final = {
     "max_bursty_multiplier": 1.0,
 }
 _MOST: Final = 2_000_000
-_OUTCOME: Final = ("alerts", "duplicates", "unjudged", "events_caught", "false_alarms", "median_delay_hours")
 
 
 def curve(
@@ -130,7 +129,7 @@ def _decisive(critical: Critical, name: str, which: Bools) -> Floats:
 
 def _united(found: pl.DataFrame, name: str) -> pl.DataFrame:
     """Unite neighbours with the same outcome: the first one's beginning, and otherwise the last one."""
-    changes = pl.any_horizontal(pl.col(column).ne_missing(pl.col(column).shift(1)) for column in _OUTCOME)
+    changes = pl.any_horizontal(pl.col(column).ne_missing(pl.col(column).shift(1)) for column in OUTCOME)
     run = found.select(changes.fill_null(value=True).cum_sum().alias("run")).to_series()
     ends: NDArray[np.int64] = np.flatnonzero(np.append(np.diff(run.to_numpy()) != 0, [True]))
     starts = np.concatenate([[0], ends[:-1] + 1])

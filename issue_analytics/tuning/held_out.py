@@ -90,7 +90,7 @@ def ratios_of(objective: Objective) -> list[Ratio]:
         Ratio("alerts_per_project_day", pl.col("alerts"), pl.col("project_days")),
     ]
     if objective.cost_ratio is not None:
-        cost = pl.col("false_alarms") + objective.cost_ratio * (pl.col("events") - pl.col("events_caught"))
+        cost = objective.cost(pl.col("false_alarms"), pl.col("events") - pl.col("events_caught"))
         ratios.append(Ratio("cost_per_series_week", cost, pl.col("exposed_hours"), HOURS_PER_WEEK, counts=False))
     return ratios
 

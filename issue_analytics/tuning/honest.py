@@ -324,7 +324,7 @@ def sides(totals: Totals, objective: Objective) -> dict[str, Side]:
     if not np.isnan(totals.project_days).any():
         told["alerts_per_project_day"] = Side(alerts, totals.project_days)
     if objective.cost_ratio is not None:
-        cost = false + objective.cost_ratio * (totals.events - caught)
+        cost = objective.cost(false, totals.events - caught)
         told["cost_per_series_week"] = Side(cost, totals.exposed_hours, HOURS_PER_WEEK, counts=False)
     return told
 

@@ -1,9 +1,10 @@
 """What is wanted of a setting: an alert budget, a least recall, or a price for what is missed."""
 
 from dataclasses import dataclass, fields
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from issue_analytics.errors import SettingsError
@@ -11,6 +12,8 @@ from issue_analytics.errors import SettingsError
 __all__ = ["Objective", "Score", "Totals"]
 
 Floats = NDArray[np.float64]
+
+_Number = TypeVar("_Number", float, Floats, pl.Expr)
 
 HOURS_PER_WEEK: Final = 168
 
@@ -148,11 +151,19 @@ class Objective:
             totals: sums; or the values of single clusters in their place, for errors.
         """
         if self.cost_ratio is not None:
-            cost = totals.false_alarms + self.cost_ratio * (totals.events[..., None] - totals.events_caught)
+            cost = self.cost(totals.false_alarms, totals.events[..., None] - totals.events_caught)
             return Score(self.score_name, cost, totals.exposed_hours, HOURS_PER_WEEK, -1)
         if self.min_recall is not None:
             return Score(self.score_name, totals.false_alarms, totals.quiet_hours, HOURS_PER_WEEK, -1)
         return Score(self.score_name, totals.events_caught, totals.events, 1.0, 1)
+
+    def cost(self, false_alarms: _Number, misses: _Number) -> _Number:
+        """What false alarms and misses cost together, in false alarms; of numbers, arrays or expressions.
+
+        >>> Objective(cost_ratio=10).cost(3, 2)
+        23
+        """
+        return false_alarms + (self.cost_ratio or 0) * misses
 
     def utility(self, totals: Totals) -> Floats:
         """The score of every setting, turned so that more is better; nan where it is not defined."""

@@ -16,14 +16,16 @@ from issue_analytics.scores import (
     time_split,
 )
 from issue_analytics.scores.by import probability
+from issue_analytics.scores.strata import STRATA
 from issue_analytics.thresholds import STANDARD, ThresholdVariables, check_thresholds
 from issue_analytics.tuning.choosing import Choice, check_errors, choose_from, pareto_front
-from issue_analytics.tuning.family import Family
-from issue_analytics.tuning.held_out import difference, frame_of, ratios_of
+from issue_analytics.tuning.family import MOST, Family
+from issue_analytics.tuning.held_out import difference, frame_of, ratios_of, segments_held_out
 from issue_analytics.tuning.honest import MIN_EVENTS, ROWS, SelectionCorrected, corrected_of, enough, sides
 from issue_analytics.tuning.objective import Objective, Totals
 from issue_analytics.tuning.prepared import Prepared, prepare
-from issue_analytics.tuning.settings import VARIABLES, array_of, as_settings, digests_of
+from issue_analytics.tuning.segments import SegmentThresholds, segment_thresholds
+from issue_analytics.tuning.settings import VARIABLES, array_of, as_frame, as_settings, digests_of
 from issue_analytics.tuning.tallies import Tallies
 
 __all__ = ["Recommendation", "recommend"]
@@ -75,6 +77,9 @@ class Recommendation:
         corrected: everything on the choosing.
         cut: where time was cut; None if nothing was held out.
         held_out_events: escalations judged after it.
+        segments: thresholds of their own by ``by``, chosen on the same data as all else; None if not asked for.
+        segments_held_out: what they come to after the cut, beside the one setting they are held against, see
+            :func:`~issue_analytics.tuning.held_out.segments_held_out`; None if not asked for, or nothing was held out.
     """
 
     thresholds: ThresholdVariables
@@ -93,6 +98,8 @@ class Recommendation:
     corrected: SelectionCorrected
     cut: datetime | None
     held_out_events: int | None
+    segments: SegmentThresholds | None = None
+    segments_held_out: pl.DataFrame | None = None
 
     def __repr__(self) -> str:
         return "\n".join([f"Recommendation({self.thresholds})", *(f"  {sentence}" for sentence in self.why)])
@@ -107,6 +114,7 @@ def recommend(
     default: ThresholdVariables = STANDARD,
     held_out: float | datetime | None = 1 / 3,
     embargo: timedelta = _DAY,
+    by: str | None = None,
     cluster: Cluster = "group",
     errors: float = 1.0,
     resamples: int = 1000,
@@ -135,6 +143,8 @@ def recommend(
         default: what one has, and what changes are counted from.
         held_out: the share of judged time that is held out, the moment of the cut (on the hour), or None: nothing.
         embargo: as in :func:`~issue_analytics.scores.splits.time_split`.
+        by: a stratum, such as ``"volume"``, by which thresholds of their own are tried as well, see
+            :func:`~issue_analytics.tuning.segments.segment_thresholds`.
         cluster: what is drawn and falls together in intervals, ``"group"`` or ``"project"``: issues of one project are
             siblings; with enough projects it is the more honest choice.
         errors: reach of the plateau in standard errors; 0 takes the best.
@@ -163,6 +173,8 @@ def recommend(
     if not isinstance(objective, Objective):
         raise SettingsError(f"objective: expected an Objective, got {objective!r}.")
     cluster_columns(cluster)
+    if by is not None and by not in STRATA:
+        raise SettingsError(f"by: {by!r} is none of {', '.join(STRATA)}.")
     confidence = probability("confidence", confidence)
     check_errors(errors)
     values = _with_default(as_settings(settings), default)
@@ -193,6 +205,16 @@ def recommend(
             _say(bar, "all of the time")
             every = Family.gathered(values, _parts(whole, values, cluster, bar), default)
             on_all = choose_from(every, objective, default, errors)[0]
+    split = split_later = None
+    if by is not None:
+        split = segment_thresholds(
+            _whole_tallies(early, values, cluster), as_frame(values), objective, early.groups, by, default=default,
+            errors=errors, resamples=resamples, confidence=confidence, seed=seed, min_events=min_events,
+        )  # fmt: skip
+        if late is not None:
+            split_later = segments_held_out(
+                split, late, cluster=cluster, confidence=confidence, resamples=resamples, seed=seed
+            )
     three = [default, choice.best, choice.recommended]
     judged = None if late is None else late.tallies(three, cluster=cluster)
     table = _table(found, judged, objective, three, confidence)
@@ -215,6 +237,8 @@ def recommend(
         corrected=found,
         cut=cut,
         held_out_events=None if judged is None else int(judged.events.sum()),
+        segments=split,
+        segments_held_out=split_later,
     )
 
 
@@ -263,6 +287,16 @@ def _parts(prepared: Prepared, values: Floats, cluster: Cluster, bar: Any) -> It
 def _say(bar: Any, text: str) -> None:
     """What a bar is at; to show that at once would show the bar before its time."""
     bar.set_postfix_str(text, refresh=not bar.disable and bar.format_dict["elapsed"] > bar.delay)
+
+
+def _whole_tallies(prepared: Prepared, values: Floats, cluster: Cluster) -> Tallies:
+    """Tallies of all settings at once, which segments need."""
+    if (cells := len(values) * prepared.groups.height) > MOST:
+        raise SettingsError(
+            f"by: {len(values):,} settings of {prepared.groups.height:,} groups are {cells:,} numbers; at most "
+            f"{MOST:,}. Take fewer values."
+        )
+    return prepared.tallies(as_frame(values), cluster=cluster)
 
 
 def _each(tallies: Tallies, setting: int) -> Totals:

@@ -11,10 +11,13 @@ from numpy.typing import NDArray
 from issue_analytics.errors import SettingsError
 from issue_analytics.thresholds import LARGEST, ThresholdVariables
 
-__all__ = ["VARIABLES", "array_of", "as_frame", "as_settings", "digests_of"]
+__all__ = ["OUTCOME", "VARIABLES", "array_of", "as_frame", "as_settings", "digests_of"]
 
 VARIABLES: Final = tuple(ThresholdVariables().to_dict())
 """The five, in their usual order."""
+
+OUTCOME: Final = ("alerts", "duplicates", "unjudged", "events_caught", "false_alarms", "median_delay_hours")
+"""Columns of a sweep in which two settings that do different things may differ."""
 
 
 def as_settings(settings: "pl.DataFrame | Iterable[ThresholdVariables]") -> NDArray[np.float64]:
