@@ -185,7 +185,7 @@ def _say_segments(split: "SegmentThresholds") -> None:
 
 
 def _say_later(later: "pl.DataFrame", events: int) -> None:
-    from issue_analytics.tuning.recommending import FEW_EVENTS
+    from issue_analytics.tuning.why import FEW_EVENTS
 
     few = ", too few to judge by" if events < FEW_EVENTS else ""
     say(f"\njudged by the later {events:,} escalations{few}:")

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 import polars as pl
@@ -16,6 +16,7 @@ from issue_analytics.tuning.choosing import check_errors
 from issue_analytics.tuning.family import Family, simplicity
 from issue_analytics.tuning.honest import MIN_EVENTS, Side, between, drawn_weights, enough, joined, kind_of, sides
 from issue_analytics.tuning.objective import Objective, Totals
+from issue_analytics.tuning.segment_fit import Fit, Worth, added, fit_segments, paid_with, value_of
 from issue_analytics.tuning.settings import VARIABLES, as_settings
 from issue_analytics.tuning.tallies import Tallies
 
@@ -25,12 +26,6 @@ Floats = NDArray[np.float64]
 Whole = NDArray[np.int64]
 
 NET_RECALL: Final = "net_recall"
-
-_STEPS: Final = 24
-"""Halvings of the range of prices, which is nine powers of ten: to within a millionth of the price."""
-
-_PRICES: Final = (np.log(1e-5), np.log(1e4))
-"""Of one alert (or false alarm) in escalations caught, from next to nothing to more than all of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -171,10 +166,10 @@ def segment_thresholds(
     rest = ~np.logical_or.reduce(places) if places else np.ones(len(number), dtype=bool)
 
     whole = np.ones((1, family.clusters))
-    fitted = _fit(family, objective, places, rest, whole, errors)
+    fitted = fit_segments(family, objective, places, rest, whole, errors)
     drawn, unseen = [], []
     for weights in drawn_weights(family, resamples, seed):
-        fit = _fit(family, objective, places, rest, weights, errors)
+        fit = fit_segments(family, objective, places, rest, weights, errors)
         drawn.append(fit)
         unseen.append(_scored(family, fit, places, rest, (weights == 0).astype(np.float64)))
     apparent = _scored(family, fitted, places, rest, whole)
@@ -203,18 +198,6 @@ def segment_thresholds(
 _SETTINGS: Final = ("common", "segments")
 
 
-class _Fit(NamedTuple):
-    """What was chosen on each resample: the common setting, that of each segment (segments x resamples).
-
-    And the price, and the one setting for all that is best at it, whether or not it keeps the bound.
-    """
-
-    common: Whole
-    own: Whole
-    price: Floats
-    at_price: Whole
-
-
 def values_of(tallies: Tallies, groups: pl.DataFrame, by: str) -> pl.Series:
     """The segment of each cluster, as text; null where it is not known."""
     key = [name for name in KEY if name in tallies.clusters.columns]
@@ -226,170 +209,21 @@ def values_of(tallies: Tallies, groups: pl.DataFrame, by: str) -> pl.Series:
     return tallies.clusters.join(segment, on=key, how="left", maintain_order="left")["segment"]
 
 
-def _fit(
-    family: Family,
-    objective: Objective,
-    places: Sequence[NDArray[np.bool_]],
-    rest: NDArray[np.bool_],
-    weights: Floats,
-    errors: float,
-) -> _Fit:
-    """Choose the common setting and those of segments on each resample."""
-    parts = [family.totals(weights, which) for which in places]
-    others = family.totals(weights, rest)
-    total = _added([*parts, others])
-    common, _ = objective.best(total)
-    if not parts:
-        return _Fit(common, np.zeros((0, len(weights)), dtype=np.int64), np.zeros(len(weights)), common)
-    fixed = _taken(others, common)
-    price, at_price = _priced(objective, parts, fixed)
-    best = _better(
-        objective, parts, fixed, _filled(objective, parts, fixed, at_price),
-        _filled(objective, parts, fixed, np.repeat(common[None], len(parts), axis=0)),
-    )  # fmt: skip
-    worth = _Worth(np.ones(len(price)), price)
-    own = np.stack(
-        [
-            _shrunk(family, _value(objective, part, worth), which, weights, objective, worth, chosen, common, errors)
-            for part, which, chosen in zip(parts, places, best, strict=True)
-        ]
-    )
-    for segment in range(len(parts)):
-        broken = objective.excess(_sum(parts, own, fixed))[:, 0] > objective.excess(_sum(parts, best, fixed))[:, 0]
-        own[segment] = np.where(broken, best[segment], own[segment])
-    return _Fit(common, own, price, _value(objective, total, worth).argmax(axis=1))
-
-
-def _paid(objective: Objective) -> str:
-    """What has a price: alerts under a budget, else false alarms."""
-    return "alerts" if objective.cost_ratio is None and objective.min_recall is None else "false_alarms"
-
-
-class _Worth(NamedTuple):
-    """What an escalation caught is worth, and what an alert (or false alarm) costs, on each resample."""
-
-    caught: Floats
-    paid: Floats
-
-
-def _value(objective: Objective, totals: Totals, worth: _Worth) -> Floats:
-    """Escalations caught, less what is paid for them."""
-    paid: Floats = getattr(totals, _paid(objective))
-    return worth.caught[:, None] * totals.events_caught - worth.paid[:, None] * paid
-
-
-def _priced(objective: Objective, parts: Sequence[Totals], fixed: Totals) -> tuple[Floats, Whole]:
-    """The price of an alert, in escalations, at which segments that look for themselves keep the bound together.
-
-    Returns it for each resample, and what segments choose at it (segments x resamples).
-    """
-    resamples = len(fixed.events)
-
-    def at(price: Floats) -> Whole:
-        worth = _Worth(np.ones(resamples), price)
-        return np.stack([_value(objective, part, worth).argmax(axis=1) for part in parts])
-
-    if objective.cost_ratio is not None:
-        price = np.full(resamples, 1 / objective.cost_ratio)
-        return price, at(price)
-    low, high = (np.full(resamples, end) for end in _PRICES)
-    for _ in range(_STEPS):
-        middle = (low + high) / 2
-        kept = objective.excess(_sum(parts, at(np.exp(middle)), fixed))[:, 0] <= 0
-        # a budget is kept from some price on, a least recall up to some price
-        dearer = kept if objective.min_recall is not None else ~kept
-        low, high = np.where(dearer, middle, low), np.where(dearer, high, middle)
-    price = np.exp(low if objective.min_recall is not None else high)
-    return price, at(price)
-
-
-def _filled(objective: Objective, parts: Sequence[Totals], fixed: Totals, chosen: Whole) -> Whole:
-    """Let one segment after the other take the best setting while the others keep theirs."""
-    chosen = chosen.copy()
-    for segment, part in enumerate(parts):
-        others = _added([fixed, *(_taken(each, chosen[at]) for at, each in enumerate(parts) if at != segment)])
-        better, _ = objective.best(_added([part, others]))
-        chosen[segment] = better
-    return chosen
-
-
-def _better(objective: Objective, parts: Sequence[Totals], fixed: Totals, first: Whole, second: Whole) -> Whole:
-    """Of two sets of settings for each resample the better one by the objective; the first of equals."""
-    both = [_sum(parts, chosen, fixed) for chosen in (first, second)]
-    pair = Totals(
-        *both[0][:4],
-        *(np.concatenate([one, other], axis=1) for one, other in zip(both[0][4:], both[1][4:], strict=True)),
-    )
-    which, _ = objective.best(pair)
-    return np.where(which[None] == 0, first, second)
-
-
-def _shrunk(
-    family: Family,
-    value: Floats,
-    which: NDArray[np.bool_],
-    weights: Floats,
-    objective: Objective,
-    worth: _Worth,
-    best: Whole,
-    reference: Whole,
-    errors: float,
-) -> Whole:
-    """The simplest setting, seen from the reference, that is within an error of the gain of the best on it."""
-    rows = np.arange(len(best))
-    gain = value[rows, best] - value[rows, reference]
-    reach = errors * _error_of_gain(family, objective, which, weights, worth, best, reference)
-    within = value >= (value[rows, best] - reach)[:, None] - 1e-9
-    chosen = np.where(gain <= reach + 1e-9, reference, best)
-    for setting in np.unique(reference):
-        mine = np.flatnonzero((reference == setting) & (chosen != reference))
-        if mine.size:
-            changed, change = simplicity(family.values, family.thresholds(int(setting)))
-            order = np.lexsort((np.arange(len(changed)), change, changed))
-            chosen[mine] = order[within[mine][:, order].argmax(axis=1)]
-    return chosen
-
-
-def _error_of_gain(
-    family: Family,
-    objective: Objective,
-    which: NDArray[np.bool_],
-    weights: Floats,
-    worth: _Worth,
-    best: Whole,
-    reference: Whole,
-) -> Floats:
-    """Standard error, by cluster, of the total gain of one setting on another in a segment."""
-    columns, paid = which[family.active], getattr(family, _paid(objective))
-    value = [
-        worth.caught[:, None] * family.events_caught[chosen][:, columns]
-        - worth.paid[:, None] * paid[chosen][:, columns]
-        for chosen in (best, reference)
-    ]
-    drawn = weights[:, family.active & which]
-    each = value[0] - value[1]
-    clusters = (weights * which).sum(axis=1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        spread = (drawn * each**2).sum(axis=1) - (drawn * each).sum(axis=1) ** 2 / clusters
-        error: Floats = np.sqrt(clusters / (clusters - 1) * np.maximum(spread, 0.0))
-    return np.nan_to_num(error, posinf=0.0)
-
-
 def _scored(
-    family: Family, fit: _Fit, places: Sequence[NDArray[np.bool_]], rest: NDArray[np.bool_], weights: Floats
+    family: Family, fit: Fit, places: Sequence[NDArray[np.bool_]], rest: NDArray[np.bool_], weights: Floats
 ) -> dict[str, Totals]:
     """What the common setting and those of segments come to under weights, with a last axis of one setting."""
     parts = [family.picked(chosen, weights, which) for chosen, which in zip(fit.own, places, strict=True)]
     return {
         "common": family.picked(fit.common, weights),
         "at price": family.picked(fit.at_price, weights),
-        "segments": _added([*parts, family.picked(fit.common, weights, rest)]),
+        "segments": added([*parts, family.picked(fit.common, weights, rest)]),
     }
 
 
 def _net_recall(totals: Totals, objective: Objective, price: float) -> Side:
     one = np.ones(len(totals.events))
-    return Side(_value(objective, totals, _Worth(one, price * one))[:, 0], totals.events, counts=False)
+    return Side(value_of(objective, totals, Worth(one, price * one))[:, 0], totals.events, counts=False)
 
 
 def _compared(
@@ -431,7 +265,7 @@ def _verdict(
 ) -> tuple[bool, str]:
     """Whether the split pays, and why in a sentence."""
     rows = {row["score"]: row for row in differences.iter_rows(named=True)}
-    net, paid = rows[NET_RECALL], _paid(objective).replace("_", " ")
+    net, paid = rows[NET_RECALL], paid_with(objective).replace("_", " ")
     low, high = net["corrected_low"], net["corrected_high"]
     if low is None:
         return False, "No escalation lies in clusters that were not drawn: the difference is not defined."
@@ -447,7 +281,7 @@ def _verdict(
 
 def _segments(
     family: Family,
-    fit: _Fit,
+    fit: Fit,
     values: pl.Series,
     own: Sequence[int],
     named: NDArray[np.str_],
@@ -484,21 +318,3 @@ def _segments(
         )
     frame = pl.DataFrame(rows, schema_overrides={by: pl.String, "left": pl.Float64})
     return frame.sort("events", by, descending=[True, False], nulls_last=True)
-
-
-def _added(parts: Sequence[Totals]) -> Totals:
-    """Sums over parts; a last axis of one setting goes with any."""
-    total = parts[0]
-    for part in parts[1:]:
-        total = Totals(*(one + other for one, other in zip(total, part, strict=True)))
-    return total
-
-
-def _taken(totals: Totals, numbers: Whole) -> Totals:
-    """What one setting of each resample comes to."""
-    return Totals(*totals[:4], *(np.take_along_axis(side, numbers[:, None], axis=1) for side in totals[4:]))
-
-
-def _sum(parts: Sequence[Totals], chosen: Whole, fixed: Totals) -> Totals:
-    """What the settings of all segments come to together, and what does not belong to any."""
-    return _added([fixed, *(_taken(part, numbers) for part, numbers in zip(parts, chosen, strict=True))])
