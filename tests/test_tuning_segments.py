@@ -216,6 +216,18 @@ def test_a_split_pays_where_segments_differ_and_not_where_they_are_alike(objecti
     assert found.thresholds()["high"].min_bursty_multiplier > found.thresholds()["low"].min_bursty_multiplier
 
 
+def test_a_split_that_leaves_the_common_setting_nowhere_does_not_pay():
+    """On draws a segment may leave it and gain; what was chosen does what the one setting for all does."""
+    rng = np.random.default_rng(6)
+    settings, tallies = random_search(rng, settings=8, clusters=60)
+    groups = groups_of(tallies, rng.choice(["a", "b"], 60))
+    found = segment_thresholds(tallies, settings, Objective(cost_ratio=4), groups, "volume", resamples=60, min_events=3)
+    assert found.differences.filter(score="net_recall")["corrected_low"].item() > 0
+    assert found.segments["changed"].sum() == 0
+    assert not found.pays
+    assert found.why == "No volume leaves the setting for all."
+
+
 @pytest.mark.parametrize("objective", SHARED, ids=lambda objective: objective.name)
 def test_one_segment_is_no_split(objective):
     settings, tallies = random_search(np.random.default_rng(3), clusters=60)

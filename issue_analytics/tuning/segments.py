@@ -48,7 +48,8 @@ class SegmentThresholds:
             ``net_recall``, is ``(escalations caught - price * alerts) / escalations`` (or false alarms, where these are
             what is paid) less that of the best setting for all at this price, bound or no bound.
         price: of an alert (of a false alarm, for a least recall or a cost ratio), in escalations caught.
-        pays: whether the split is better after correction: the interval of ``net_recall`` is above 0.
+        pays: whether a segment leaves the common setting, and the split is better after correction: the interval of
+            ``net_recall`` is above 0.
         why: the same in a sentence.
         resamples: how often clusters were drawn.
         confidence: of the interval.
@@ -178,7 +179,10 @@ def segment_thresholds(
     scores, differences = _compared(apparent, told, objective, price, confidence)
     left = np.concatenate([(fit.own != fit.common).T for fit in drawn]).mean(axis=0) if own else np.zeros(0)
     pays, why = False, f"No {by} has enough escalations for thresholds of its own."
-    if own:
+    if own and (fitted.own == fitted.common).all():
+        # on some draws a segment may have left it, and gained; what was chosen did not
+        why = f"No {by} leaves the setting for all."
+    elif own:
         pays, why = _verdict(objective, differences, by, price, confidence)
     return SegmentThresholds(
         objective=objective,
