@@ -13,21 +13,19 @@ Labels say "unusual", not "escalating": part of what is missed here nobody would
 
 from collections import Counter
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import polars as pl
 import pytest
 from histories import HOUR, slow_limit
+from real_series import needs_real, real_labels, real_series
 
 import issue_analytics as ia
 from issue_analytics.detection import limit_in_force
 from issue_analytics.scores import false_alarms_per_series_week
 
-REAL = Path(__file__).parents[2] / "shared" / "data" / "real"
 WEEK = timedelta(days=7)
-PROJECT = pl.lit(1, dtype=pl.Int64).alias("project_id")
 
-pytestmark = pytest.mark.skipif(not REAL.exists(), reason="the real data are not beside this checkout")
+pytestmark = needs_real
 
 
 def hour(text):
@@ -36,20 +34,12 @@ def hour(text):
 
 @pytest.fixture(scope="module")
 def series():
-    """Counts of the series that are counts, or rates on a scale of counts; volumes in bytes are none."""
-    kept = pl.read_parquet(REAL / "series.parquet").filter(pl.col("tier").is_in(["count", "rate_scaled"]))
-    counts = pl.concat([pl.read_parquet(REAL / f"{source}.parquet") for source in ("ms_cloud", "nab")])
-    return counts.join(kept, on="group_id", how="semi").select(PROJECT, "group_id", "hour", "count")
+    return real_series()
 
 
 @pytest.fixture(scope="module")
 def labels(series):
-    """Labelled windows of these series, of every direction: an alert at a fall is not false."""
-    return (
-        pl.read_parquet(REAL / "labels.parquet")
-        .join(series, on="group_id", how="semi")
-        .select(*(PROJECT, "group_id", "direction"), escalated_at="start", ended_at="end", provenance=pl.lit("human"))
-    )
+    return real_labels(series)
 
 
 @pytest.fixture(scope="module")

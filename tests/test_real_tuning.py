@@ -6,12 +6,12 @@ part of what is missed nobody would want to be woken for.
 """
 
 from datetime import timedelta
-from pathlib import Path
 
 import polars as pl
 import pytest
 from histories import HOUR
 from polars.testing import assert_frame_equal
+from real_series import needs_real, real_labels, real_series
 
 import issue_analytics as ia
 from issue_analytics.detection import detect
@@ -21,9 +21,7 @@ from issue_analytics.tuning.choosing import best_setting
 from issue_analytics.tuning.objective import Objective
 from issue_analytics.tuning.prepared import prepare
 
-REAL = Path(__file__).parents[2] / "shared" / "data" / "real"
 KEY = ["project_id", "group_id"]
-PROJECT = pl.lit(1, dtype=pl.Int64).alias("project_id")
 WEEKLY = {
     "policy": ia.Policy(every="7d", offset="21h"),
     "matching": ia.Matching(lead_hours=1, grace_hours=1, open_hours=24, merge_hours=12),
@@ -37,26 +35,17 @@ GRID = ThresholdVariables.grid(
     max_bursty_multiplier=[0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.1, 1.25, 1.5, 1.75, 2, 2.5, 3, 3.5, 4, 4.5, 5],
 )
 
-pytestmark = pytest.mark.skipif(not REAL.exists(), reason="the real data are not beside this checkout")
+pytestmark = needs_real
 
 
 @pytest.fixture(scope="module")
 def series():
-    """Counts of the series that are counts, or rates on a scale of counts; volumes in bytes are none."""
-    kept = pl.read_parquet(REAL / "series.parquet").filter(
-        pl.col("split") == "dev", pl.col("tier").is_in(["count", "rate_scaled"])
-    )
-    counts = pl.concat([pl.read_parquet(REAL / f"{source}.parquet") for source in ("ms_cloud", "nab")])
-    return counts.join(kept, on="group_id", how="semi").select(PROJECT, "group_id", "hour", "count")
+    return real_series()
 
 
 @pytest.fixture(scope="module")
 def labels(series):
-    return (
-        pl.read_parquet(REAL / "labels.parquet")
-        .join(series, on="group_id", how="semi")
-        .select(*(PROJECT, "group_id", "direction"), escalated_at="start", ended_at="end", provenance=pl.lit("human"))
-    )
+    return real_labels(series)
 
 
 @pytest.fixture(scope="module")
