@@ -49,7 +49,7 @@ def plot_explanation(explanation: Explanation, *, title: str | None = None, ax: 
     ax = axes_or_current(ax)
     found = explanation
     _draw_counts(ax, found)
-    highest = [float(found.hours["count"].max() or 0), float(found.limit or 0)]  # type: ignore[arg-type] # a count
+    highest = [float(found.hours["count"].to_numpy().max(initial=0)), float(found.limit or 0)]
     if found.terms is not None:
         highest += [found.terms.bursty.value, found.terms.spike.value]
     start, end = days_of(found.hours["hour"][0]), days_of(found.hours["hour"][-1] + HOUR)
@@ -112,12 +112,12 @@ def _draw_limit(ax: "Axes", found: Explanation, start: float, end: float) -> Non
     )  # fmt: skip
     if found.terms is None:
         return
-    for half, name, looks in (
-        (found.terms.bursty, "bursty", {"color": BLUE, "ls": "--"}),
-        (found.terms.spike, "spike", {"color": PURPLE, "ls": "-."}),
+    for half, name, colour, dashes in (
+        (found.terms.bursty, "bursty", BLUE, "--"),
+        (found.terms.spike, "spike", PURPLE, "-."),
     ):
         label = _half(half, name, found.terms, found.count)
-        ax.plot([made, end], [half.value, half.value], lw=1.4, zorder=5, label=label, **looks)  # type: ignore[arg-type] # mypy takes all for one type
+        ax.plot([made, end], [half.value, half.value], color=colour, ls=dashes, lw=1.4, zorder=5, label=label)
 
 
 def _half(half: Half, name: str, terms: Terms, count: int) -> str:

@@ -107,14 +107,7 @@ def prepare(
         constants=constants,
     )
     windows = windows_of(known.escalations, judged.spans, matching)
-    limit, rule = limits_from(statistics, ThresholdVariables(), constants)
-    standard = statistics.select(
-        *KEY,
-        "date",
-        limit=pl.Series(limit),
-        rule=pl.Series(rule).cast(pl.UInt32).replace_strict(dict(enumerate(RULES)), return_dtype=pl.Enum(RULES)),
-        as_of="as_of",
-    )
+    standard = _limit_rows(statistics, STANDARD, constants)
     exposed = judged_hours(judged.spans, windows).sort(KEY)
     kinds = strata(judged.history, judged.spans, standard, first_seen, types)
     events = watched_to_the_end(windows, judged.spans).sort(*KEY, "escalated_at")
@@ -292,14 +285,7 @@ class Prepared:
         for name, value in (("group_id", group_id), ("project_id", project_id)):
             if value is not None:
                 rows = rows.filter(pl.col(name) == value)
-        limit, rule = limits_from(rows, thresholds, self.constants)
-        return rows.select(
-            *KEY,
-            "date",
-            limit=pl.when(pl.col("busiest") > 0).then(pl.Series(limit)),
-            rule=pl.Series(rule).cast(pl.UInt32).replace_strict(dict(enumerate(RULES)), return_dtype=pl.Enum(RULES)),
-            as_of="as_of",
-        )
+        return _limit_rows(rows, thresholds, self.constants)
 
     def __repr__(self) -> str:
         weeks = self.groups["exposed_hours"].sum() / 168
@@ -411,6 +397,18 @@ def sweep(
         told = [pl.lit(value).alias(name) for name, value in asdict(one).items()]
         parts.append(prepared.sweep(frame, progress=progress).select(*told, pl.all()))
     return pl.concat(parts, how="vertical_relaxed")
+
+
+def _limit_rows(statistics: pl.DataFrame, thresholds: ThresholdVariables, constants: FormulaConstants) -> pl.DataFrame:
+    """Contract ``Limits`` of rows of window statistics."""
+    limit, rule = limits_from(statistics, thresholds, constants)
+    return statistics.select(
+        *KEY,
+        "date",
+        limit=pl.when(pl.col("busiest") > 0).then(pl.Series(limit)),
+        rule=pl.Series(rule).cast(pl.UInt32).replace_strict(dict(enumerate(RULES)), return_dtype=pl.Enum(RULES)),
+        as_of="as_of",
+    )
 
 
 def _bar(total: int, progress: bool | None) -> Any:
